@@ -1,0 +1,1 @@
+"""Federated learning that cannot be poisoned."""

@@ -1,0 +1,41 @@
+"""Randomness as a function of (seed, stream, path): no hidden state, so resuming and replaying are exact.
+
+`path` is whatever distinguishes one draw from another inside a stream, usually the round, or the
+round and the client. Two different tuples give independent generators (NumPy's `SeedSequence`).
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+__all__ = ["Stream", "rng", "torch_generator"]
+
+
+class Stream(IntEnum):
+    """What a random draw is for. Values are part of the file format: never renumber, only add."""
+
+    MODEL = 1
+    PARTITION = 2
+    COHORT = 3
+    AUGMENT = 4
+    LOCAL = 5
+    COMPROMISED = 6
+    OBJECTIVE = 7
+    ATTACK = 8
+    SERVER = 9
+    DATA = 10
+    PROBE = 11
+
+
+def rng(seed: int, stream: Stream, *path: int) -> np.random.Generator:
+    """The NumPy generator of (seed, stream, path)."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, int(stream), *path))))
+
+
+def torch_generator(
+    seed: int, stream: Stream, *path: int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """The PyTorch generator of (seed, stream, path) on `device`."""
+    state = np.random.SeedSequence((seed, int(stream), *path)).generate_state(1, np.uint64)[0]
+    return torch.Generator(device=device).manual_seed(int(state >> np.uint64(1)))

@@ -1,0 +1,153 @@
+"""A spec is the object: validated configuration, algorithm, `repr`, JSON and hash in one frozen value.
+
+A *family* is an abstract spec such as `Defense`. Where a field is typed with a family, a dictionary
+`{"type": "SparseFed", "k": 5000}` is turned into the member of that name; `"type": "my_module:MyRule"`
+takes a class of the user's own. A family with a `function_member` also takes a plain function:
+`"type": "my_module:build"` is short for that member with `function` and `options`.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from sparsefed.errors import SpecError
+
+__all__ = ["Spec", "load"]
+
+
+class Spec(BaseModel):
+    """Base of everything that can stand in an experiment's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    family: ClassVar[bool] = False
+    """Whether the class is an abstract family, whose members are chosen by `type`."""
+    function_member: ClassVar[str] = ""
+    """Name of the family's member that stands for plain functions; empty where none does."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as problem:
+            raise _spec_error(type(self).__name__, problem) from None
+
+    def __init_subclass__(cls, family: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.family = family
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose_member(cls, value: Any, handler: Any) -> Any:
+        if not isinstance(value, dict) or (not cls.family and "type" not in value):
+            return handler(value)
+        if "type" not in value:
+            raise PydanticCustomError("type", "needs a key `type`: one of {names}", {"names": _names(cls)})
+        fields = {key: item for key, item in value.items() if key != "type"}
+        member = _member(cls, value["type"])
+        if not _is_spec(member):
+            fields = {"function": value["type"], "options": fields}
+            member = _member(cls, cls.function_member)
+        return handler(fields) if member is cls else member.model_validate(fields)
+
+    @model_serializer(mode="wrap")
+    def _with_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = handler(self)
+        return {"type": _type_name(type(self)), **fields} if _family(type(self)) else fields
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain JSON-able data, defaults included."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
+    def digest(self) -> str:
+        """A short hash of the whole specification: equal specs, equal digests, on every machine."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _spec_error(name: str, problem: ValidationError) -> SpecError:
+    """The first complaint of a validation as one line: where, what was found, what is needed."""
+    first = problem.errors(include_url=False)[0]
+    inner = first.get("ctx", {}).get("error")
+    path = [str(part) for part in first["loc"]]
+    if isinstance(inner, _PathError):
+        return _PathError(name, path + inner.path, inner.complaint)
+    found = first.get("input")
+    if first["type"] == "extra_forbidden":
+        return _PathError(name, path, "unknown key")
+    if first["type"] == "missing":
+        return _PathError(name, path, "missing key")
+    shown = "" if isinstance(found, dict | Spec) else f", found {found!r}"
+    return _PathError(name, path, first["msg"].removeprefix("Value error, ") + shown)
+
+
+class _PathError(SpecError):
+    """A complaint that knows where it stands, so that the specs around it can complete the path."""
+
+    def __init__(self, name: str, path: list[str], complaint: str) -> None:
+        self.path, self.complaint = path, complaint
+        where = f"`{'.'.join(path)}`: " if path else ""
+        super().__init__(f"{name}: {where}{complaint}")
+
+
+def _family(cls: type[Spec]) -> type[Spec] | None:
+    return next((base for base in cls.__mro__ if issubclass(base, Spec) and base.family), None)
+
+
+def _members(family: type[Spec]) -> Iterator[type[Spec]]:
+    for child in family.__subclasses__():
+        if not child.family and not inspect.isabstract(child) and not child.__name__.startswith("_"):
+            yield child
+        yield from _members(child)
+
+
+def _names(family: type[Spec]) -> str:
+    return ", ".join(sorted({m.__name__ for m in _members(family) if m.__module__.startswith("sparsefed.")}))
+
+
+def _type_name(cls: type[Spec]) -> str:
+    return cls.__name__ if cls.__module__.startswith("sparsefed.") else f"{cls.__module__}:{cls.__name__}"
+
+
+def _member(family: type[Spec], name: Any) -> Any:
+    """The member class of that name, or a function of the user's own where the family takes functions."""
+    root = _family(family) or family
+    if not isinstance(name, str):
+        raise PydanticCustomError("type", "`type` must be a name, found {name}", {"name": repr(name)})
+    if ":" not in name:
+        for member in (root, *_members(root)):
+            if member.__name__ == name and not member.family:
+                return member
+        needed = {"name": name, "family": root.__name__, "names": _names(root)}
+        raise PydanticCustomError("type", "unknown {family} `{name}`: need one of {names}", needed)
+    member = load(name)
+    fits = issubclass(member, root) if _is_spec(member) else callable(member) and root.function_member
+    if not fits:
+        needed = {"name": name, "family": root.__name__}
+        raise PydanticCustomError("type", "`{name}` is not a {family}", needed)
+    return member
+
+
+def _is_spec(thing: Any) -> bool:
+    return inspect.isclass(thing) and issubclass(thing, Spec)
+
+
+def load(name: str) -> Any:
+    """What `my_module:thing` names; a PydanticCustomError, for use in validators, where there is none."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as problem:
+        context = {"name": name, "problem": str(problem)}
+        raise PydanticCustomError("type", "cannot load `{name}`: {problem}", context) from None
