@@ -1,0 +1,48 @@
+"""What every model is: a spec that builds a PyTorch module for given inputs and classes."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from sparsefed.errors import SpecError
+from sparsefed.network import Network
+from sparsefed.seeds import Stream, torch_generator
+from sparsefed.spec import Spec
+
+__all__ = ["Model", "image_shape"]
+
+
+class Model(Spec, family=True):
+    """A family of architectures; `type = "my_module:MyModel"` names a subclass of the user's own."""
+
+    function_member: ClassVar[str] = "Custom"
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        """A new module from `[batch, *input_shape]` to logits `[batch, classes]`.
+
+        Language models map tokens `[batch, length]` to logits `[batch, length, classes]`. Initial
+        weights come from PyTorch's global generator; `network` seeds it. Raises SpecError where
+        the inputs do not fit.
+        """
+
+    def network(self, input_shape: tuple[int, ...], classes: int, seed: int) -> Network:
+        """The built module as a function of θ, with initial weights that depend on `seed` alone.
+
+        Built on the CPU, so that every machine starts from the same θ; the global generator is
+        left as it was. Raises SpecError as `build`, and for a module with buffers.
+        """
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.set_rng_state(torch_generator(seed, Stream.MODEL).get_state())
+            return Network(self.build(input_shape, classes))
+
+
+def image_shape(name: str, input_shape: tuple[int, ...], least: int = 1) -> tuple[int, int, int]:
+    """`input_shape` as (channels, height, width), where `name` needs sides of at least `least` pixels."""
+    if len(input_shape) != 3 or min(input_shape[1:]) < least:
+        needed = f"images [channels, height, width] of at least {least}×{least} pixels"
+        raise SpecError(f"{name} needs {needed}, got inputs of shape {list(input_shape)}")
+    channels, height, width = input_shape
+    return channels, height, width

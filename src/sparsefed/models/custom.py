@@ -1,0 +1,46 @@
+"""A model of the user's own, from a plain function: `type = "my_module:build"`."""
+
+import inspect
+from typing import Self
+
+from pydantic import Field, JsonValue, model_validator
+from torch import nn
+
+from sparsefed.errors import SpecError
+from sparsefed.models.base import Model
+from sparsefed.spec import load
+
+__all__ = ["Custom"]
+
+
+class Custom(Model):
+    """Calls `function(input_shape, classes, **options)`, which returns the module.
+
+    `{"type": "my_module:build", "depth": 3}` is short for
+    `Custom(function="my_module:build", options={"depth": 3})`. The function takes its randomness
+    from PyTorch's global generator, so that the experiment's seed decides the initial weights.
+    """
+
+    function: str
+    """Where the function is: `module:name`, importable."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Its keyword arguments."""
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> Self:
+        function = load(self.function)
+        if not callable(function):
+            raise ValueError(f"`{self.function}` is not a function")
+        try:
+            inspect.signature(function).bind((), 0, **self.options)
+        except TypeError as problem:
+            raise ValueError(
+                f"`{self.function}` cannot take (input_shape, classes, **options): {problem}"
+            ) from None
+        return self
+
+    def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        module = load(self.function)(input_shape, classes, **self.options)
+        if not isinstance(module, nn.Module):
+            raise SpecError(f"`{self.function}` must return a torch.nn.Module, got {type(module).__name__}")
+        return module
