@@ -1,0 +1,109 @@
+"""What every reader returns: examples as tensors, and how they become a model's inputs."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsefed.data.augment import Augment
+from sparsefed.errors import DataError
+from sparsefed.network import IGNORED
+from sparsefed.spec import Spec
+
+__all__ = ["Data", "Dataset", "Split"]
+
+
+class Split(NamedTuple):
+    """Examples and their labels. `len(split.y)` is their number n."""
+
+    x: Tensor
+    """uint8 images `[n, channels, height, width]`, float32 images (in [0, 1]) or features
+    `[n, features]`, or int32/int64 tokens `[n, length]`."""
+    y: Tensor
+    """int64 classes `[n]`, or next tokens `[n, length]` where `network.IGNORED` is not scored."""
+    users: np.ndarray | None = None
+    """The natural owner of each example, int32 `[n]`, counted from 0."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test set over the same classes. Building one checks both."""
+
+    train: Split
+    test: Split
+    classes: int
+    """The number of labels, or of tokens."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, subtracted from inputs in [0, 1]; None leaves them."""
+    std: tuple[float, ...] | None = None
+    """Per channel, divided by after `mean`."""
+    augment: Augment | None = None
+    """What training, never evaluation, does to images in [0, 1]."""
+    vocabulary: tuple[str, ...] | None = None
+    """Of a text: the character or word of each token."""
+    source: str = "data"
+    """Where the examples come from, for messages."""
+
+    def __post_init__(self) -> None:
+        for name, split in (("train", self.train), ("test", self.test)):
+            _check(split, self.classes, f"{self.source}: {name}")
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            shapes = f"train {list(self.train.x.shape[1:])} and test {list(self.test.x.shape[1:])}"
+            raise DataError(f"{self.source}: examples of one shape are needed, found {shapes}")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example, as a model meets it; `(length,)` for tokens."""
+        return tuple(self.train.x.shape[1:])
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Examples as the model's inputs: float32 normalised images or features, int64 tokens."""
+        if not (x.dtype == torch.uint8 or x.is_floating_point()):
+            return x.long()
+        return self._normalised(_unit(x))
+
+    def training_inputs(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """`inputs` of randomly changed images; `generator` must live on `x`'s device."""
+        if self.augment is None:
+            return self.inputs(x)
+        return self._normalised(self.augment(_unit(x), generator))
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if self.mean is None or self.std is None:
+            return x
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        mean, std = (torch.tensor(value, device=x.device).view(shape) for value in (self.mean, self.std))
+        return (x - mean) / std
+
+
+class Data(Spec, family=True):
+    """Where the examples come from."""
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Read and check the data; a missing or damaged file is a `DataError`, nothing is downloaded."""
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Bytes to [0, 1]; floats as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+
+
+def _check(split: Split, classes: int, where: str) -> None:
+    x, y, users = split
+    if len(x) != len(y) or (users is not None and len(users) != len(y)):
+        counts = f"{len(x)} examples, {len(y)} labels"
+        raise DataError(f"{where}: {counts}{'' if users is None else f', {len(users)} users'}, need as many")
+    if len(y) == 0:
+        raise DataError(f"{where}: no examples, need at least 1")
+    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+        raise DataError(
+            f"{where}: {int((~torch.isfinite(x)).sum())} features are NaN or infinite, need numbers"
+        )
+    scored = y[y != IGNORED] if y.ndim > 1 else y
+    if scored.numel() and not (int(scored.min()) >= 0 and int(scored.max()) < classes):
+        found = f"labels from {int(scored.min())} to {int(scored.max())}"
+        raise DataError(f"{where}: {found}, need 0 to {classes - 1}")
