@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sparsefed.defenses.base import Defense, aggregate_mean
 from sparsefed.errors import SpecError
-from sparsefed.top_k import top_k
+from sparsefed.kernels import accumulate, top_k
 from sparsefed.types import Vector
 from sparsefed.updates import Updates
 
@@ -42,8 +42,8 @@ class SparseFed(Defense):
 
     def step(self, updates: Updates, state: Memory, lr: float = 1.0) -> tuple[Vector, Memory]:
         mean = aggregate_mean(self, updates, state.velocity)
-        velocity = self.momentum * state.velocity + mean  # R ← ρR + u
-        error = state.error + velocity  # W ← W + R
+        # R ← ρR + u, W ← W + R
+        velocity, error = accumulate(state.velocity, state.error, mean, self.momentum)
         chosen = top_k(error, self.k)  # S ← the k coordinates of largest |W|
         delta = error.new_zeros(error.shape)
         delta[chosen] = lr * error[chosen]  # Δ ← W on S, and θ ← θ − λΔ
