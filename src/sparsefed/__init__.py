@@ -1,1 +1,46 @@
-"""Federated learning that cannot be poisoned."""
+"""Federated learning that cannot be poisoned: SparseFed, its attacks, its rivals and its certificate."""
+
+from importlib.metadata import version
+
+__version__ = version("sparsefed")
+
+from sparsefed.attacks import PGD, Attack, Pool, Targeted
+from sparsefed.clients import FedAvg, Gradient
+from sparsefed.clips import AdaptiveClip, FixedClip, Unclipped
+from sparsefed.defenses import Mean, SparseFed
+from sparsefed.errors import DataError, RunError, SparseFedError, SpecError, UpdateError
+from sparsefed.experiment import Experiment, read_experiment
+from sparsefed.federation import Federation, ServerState, run_round
+from sparsefed.schedules import Constant, Triangular
+from sparsefed.simulate import play, simulate
+from sparsefed.updates import Updates, dense
+
+__all__ = [
+    "PGD",
+    "AdaptiveClip",
+    "Attack",
+    "Constant",
+    "DataError",
+    "Experiment",
+    "FedAvg",
+    "Federation",
+    "FixedClip",
+    "Gradient",
+    "Mean",
+    "Pool",
+    "RunError",
+    "ServerState",
+    "SparseFed",
+    "SparseFedError",
+    "SpecError",
+    "Targeted",
+    "Triangular",
+    "Unclipped",
+    "UpdateError",
+    "Updates",
+    "dense",
+    "play",
+    "read_experiment",
+    "run_round",
+    "simulate",
+]

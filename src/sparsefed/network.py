@@ -1,6 +1,8 @@
 """A PyTorch module seen as the paper sees it: a function of one flat parameter vector θ."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,25 @@ class Network:
         """Make the module compute with `params` itself, not with a copy."""
         for parameter, view in zip(self.parameters, self.views(params), strict=True):
             parameter.data = view
+
+    def as_precise(self, inputs: Tensor) -> Tensor:
+        """Floating-point inputs in the parameters' type; tokens as they are."""
+        return inputs.to(self.parameters[0].dtype) if inputs.is_floating_point() else inputs
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without gradients and without dropout."""
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.module.train()
+
+    @property
+    def is_random(self) -> bool:
+        """Whether training draws random numbers (dropout)."""
+        return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.module.modules())
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy over the labels that are not `IGNORED`, at the bound parameters."""

@@ -4,12 +4,14 @@
 round and the client. Two different tuples give independent generators (NumPy's `SeedSequence`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
 import torch
 
-__all__ = ["Stream", "rng", "torch_generator"]
+__all__ = ["Stream", "rng", "seeded", "torch_generator"]
 
 
 class Stream(IntEnum):
@@ -39,3 +41,11 @@ def torch_generator(
     """The PyTorch generator of (seed, stream, path) on `device`."""
     state = np.random.SeedSequence((seed, int(stream), *path)).generate_state(1, np.uint64)[0]
     return torch.Generator(device=device).manual_seed(int(state >> np.uint64(1)))
+
+
+@contextmanager
+def seeded(seed: int, stream: Stream, *path: int) -> Iterator[None]:
+    """PyTorch's global generators seeded with (seed, stream, path) inside, and as before afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_generator(seed, stream, *path).initial_seed())
+        yield

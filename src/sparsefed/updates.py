@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.errors import UpdateError
+from sparsefed.kernels.gram import squared_distances
 from sparsefed.types import Matrix, PerClient, Vector
 
 __all__ = ["Dense", "Joined", "Lazy", "Source", "Updates", "clip_factors", "dense"]
@@ -44,8 +45,12 @@ class Updates(ABC):
         """The sum over clients."""
 
     @abstractmethod
+    def as_dense(self) -> "Dense":
+        """The same updates as a matrix, made when first asked for and then remembered."""
+
     def rows(self) -> Matrix:
         """The matrix itself; read it, never write to it."""
+        return self.as_dense().rows()
 
     def mean(self) -> Vector:
         """The plain average over clients: every client counts once, whatever the size of its data."""
@@ -55,12 +60,16 @@ class Updates(ABC):
 
     def weighted_sum(self, weights: PerClient) -> Vector:
         """Σ wᵢ uᵢ."""
-        return Dense(self.rows()).weighted_sum(weights)
+        return self.as_dense().weighted_sum(weights)
 
     def gram(self) -> Tensor:
         """Inner products of all pairs of clients, `[clients, clients]`."""
         rows = self.rows()
         return rows @ rows.T
+
+    def squared_distances(self) -> Tensor:
+        """‖uᵢ − uⱼ‖² of all pairs of clients, `[clients, clients]`; exactly 0 for identical updates."""
+        return self.as_dense().squared_distances()
 
 
 class Dense(Updates):
@@ -90,6 +99,9 @@ class Dense(Updates):
             factors = factors * self.factors
         return Dense(self.matrix, factors) if everyone else Dense(self.matrix[keep], factors[keep])
 
+    def as_dense(self) -> "Dense":
+        return self
+
     def sum(self) -> Vector:
         return self.weighted_sum(self.matrix.new_ones(self.count))
 
@@ -101,6 +113,13 @@ class Dense(Updates):
 
     def rows(self) -> Matrix:
         return self.matrix if self.factors is None else self.matrix * self.factors[:, None]
+
+    @cached_property
+    def _squared_distances(self) -> Tensor:
+        return squared_distances(self.matrix, self.factors)
+
+    def squared_distances(self) -> Tensor:
+        return self._squared_distances
 
     def _is_one_row_repeated(self) -> bool:
         return self.count > 1 and self.matrix.stride(0) == 0
@@ -146,18 +165,12 @@ class Lazy(Updates):
         self.raw_norms = tighter.raw_norms  # one pass serves both
         if bool(tighter.raw_norms.isfinite().all()):
             return tighter
-        return tighter._dense().admitted()
+        return tighter.as_dense().admitted()
 
     def sum(self) -> Vector:
         return self._reduced[1]
 
-    def rows(self) -> Matrix:
-        return self._dense().rows()
-
-    def weighted_sum(self, weights: PerClient) -> Vector:
-        return self._dense().weighted_sum(weights)
-
-    def _dense(self) -> Dense:
+    def as_dense(self) -> Dense:
         if self._rows is None:
             rows = self.source.rows()
             norms = torch.linalg.vector_norm(rows, dim=1)
@@ -186,11 +199,11 @@ class Joined(Updates):
         return self.first.sum() + self.second.sum()
 
     @cached_property
-    def _matrix(self) -> Matrix:
-        return torch.cat([self.first.rows(), self.second.rows()])
+    def _dense(self) -> Dense:
+        return Dense(torch.cat([self.first.rows(), self.second.rows()]))
 
-    def rows(self) -> Matrix:
-        return self._matrix
+    def as_dense(self) -> Dense:
+        return self._dense
 
 
 def dense(matrix: Matrix | np.ndarray) -> Dense:

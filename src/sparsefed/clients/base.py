@@ -1,12 +1,14 @@
 """𝒢: what honest clients do with the model and their data."""
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from sparsefed.network import Network
+from sparsefed.seeds import Stream, seeded
 from sparsefed.spec import Spec
 from sparsefed.types import ClientIds, Vector
 from sparsefed.updates import Updates
@@ -44,6 +46,12 @@ class Work(NamedTuple):
     """λ(t)."""
     seed: int
     round: int
+
+    def chances_of(self, position: int) -> AbstractContextManager[None]:
+        """Dropout of one client as a function of seed, round and client; without dropout, nothing."""
+        if not self.network.is_random:
+            return nullcontext()
+        return seeded(self.seed, Stream.LOCAL, self.round, int(self.data.clients[position]))
 
 
 class Clients(Spec, family=True):

@@ -39,5 +39,7 @@ class Loop:
     def __iter__(self) -> Iterator[Vector]:
         start = 0
         for position, size in enumerate(self.work.data.sizes.tolist()):
-            yield self.client(self.work, position, slice(start, start + size))
+            with self.work.chances_of(position):
+                update = self.client(self.work, position, slice(start, start + size))
+            yield update
             start += size

@@ -1,7 +1,7 @@
 """What every reader returns: examples as tensors, and how they become a model's inputs."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,13 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example, as a model meets it; `(length,)` for tokens."""
         return tuple(self.train.x.shape[1:])
+
+    def to(self, device: str) -> "Dataset":
+        """The same data in the memory of `device`."""
+        train, test = (
+            split._replace(x=split.x.to(device), y=split.y.to(device)) for split in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Examples as the model's inputs: float32 normalised images or features, int64 tokens."""

@@ -1,16 +1,17 @@
 """A defense 𝒜: a pure function from a round's updates and a memory to the step that the server takes."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 
 from sparsefed.errors import UpdateError
 from sparsefed.spec import Spec
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.types import PerClient, Vector
+from sparsefed.updates import Dense, Updates
 
-__all__ = ["Defense", "Velocity"]
+__all__ = ["Aggregate", "Defense", "Velocity"]
 
 
 class Velocity(NamedTuple):
@@ -23,9 +24,15 @@ class Velocity(NamedTuple):
 class Defense(Spec, family=True):
     """An aggregation rule with memory. State is passed, never kept: `init`, then `step` every round."""
 
+    needs_rows: ClassVar[bool] = False
+    """Whether the rule compares clients with one another, so that their updates must exist one by one."""
+
     @abstractmethod
-    def init(self, params: Vector) -> Any:
-        """The memory before the first round: a NamedTuple of tensors."""
+    def init(self, params: Vector, seed: int = 0) -> Any:
+        """The memory before the first round: a NamedTuple of tensors.
+
+        A rule that draws random numbers draws them from `seed`, the run's, and remembers it.
+        """
 
     @abstractmethod
     def step(self, updates: Updates, state: Any, lr: float = 1.0) -> tuple[Vector, Any]:
@@ -35,14 +42,88 @@ class Defense(Spec, family=True):
         `state` is left as it was. Raises `UpdateError` where the rule cannot work.
         """
 
+    def traffic(self, params: int) -> tuple[int, int]:
+        """Numbers sent up and down per client and round; by default the whole vector both ways."""
+        return params, params
 
-def aggregate_mean(rule: Defense, updates: Updates, memory: Vector) -> Vector:
-    """The mean of the updates, checked to fit `memory` and to be finite before it can touch the state."""
+    def shares(self, updates: Updates) -> PerClient:
+        """How much of each client's update got into the aggregate, from 0 (dropped) to 1 (all of it)."""
+        return torch.ones(updates.count)
+
+    def diagnose(
+        self, updates: Updates, state: Any, delta: Vector, lr: float = 1.0, honest: int | None = None
+    ) -> dict[str, float]:
+        """What the step from `updates` to `delta` and the new memory `state` did, in numbers.
+
+        `kept` and `dropped` are in updates, counting parts of updates as parts. With `honest`, the number
+        of honest clients, which come first, `compromised_kept` says how much of the others got in.
+        Costs a pass over `delta`, and for rules that compare clients some milliseconds: what the step
+        found out about `updates` is remembered there, and coordinates are sampled.
+        """
+        shares = self.shares(updates)
+        kept = float(shares.sum())
+        report = {
+            "kept": kept,
+            "dropped": updates.count - kept,
+            "support": float(torch.count_nonzero(delta)),
+        }
+        return report if honest is None else {**report, "compromised_kept": float(shares[honest:].sum())}
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        fields = type(self).model_fields
+        return [(name, value) for name, value in self if value != fields[name].default]
+
+
+class Aggregate(Defense):
+    """A rule without memory of its own, followed by server momentum (Appendix B.1.3: line 15 replaced)."""
+
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """ρ, the share of the velocity that survives a round."""
+
+    @abstractmethod
+    def aggregate(self, updates: Updates) -> Vector:
+        """One vector that stands for all `updates`; raises `UpdateError` where the rule cannot work."""
+
+    def init(self, params: Vector, seed: int = 0) -> Velocity:
+        return Velocity(torch.zeros_like(params))
+
+    def step(self, updates: Updates, state: Velocity, lr: float = 1.0) -> tuple[Vector, Velocity]:
+        check_size(self, updates, state.velocity)
+        velocity = self.momentum * state.velocity + self.aggregate(updates)  # R ← ρR + u
+        return lr * velocity, Velocity(velocity)  # θ ← θ − λR
+
+
+def check_size(rule: Defense, updates: Updates, memory: Vector) -> None:
+    """Refuse updates that do not fit the model that `memory` was made for."""
     if updates.size != memory.numel():
-        needed = f"needs updates of {memory.numel()} parameters, got {updates.size}"
-        raise UpdateError(f"{type(rule).__name__} {needed}")
+        raise UpdateError(f"{rule!r} needs updates of {memory.numel()} parameters, got {updates.size}")
+
+
+def finite_mean(rule: Defense, updates: Updates) -> Vector:
+    """The mean of the updates, checked to be finite before it can touch a memory."""
+    check_count(rule, updates, 1)
     mean = updates.mean()
     if not bool(torch.isfinite(mean.sum())):
-        bad = int((~updates.norms().isfinite()).sum())
-        raise UpdateError(f"{type(rule).__name__} needs finite updates, got {bad} that are not")
+        _check_finite(rule, updates)
     return mean
+
+
+def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:
+    """The updates as a matrix, checked to be at least `least` in number and all finite."""
+    check_count(rule, updates, least)
+    rows = updates.as_dense()
+    _check_finite(rule, rows)
+    return rows
+
+
+def check_count(rule: Defense, updates: Updates, least: int) -> None:
+    """Refuse fewer updates than the rule is defined for."""
+    if updates.count < least:
+        plural = "" if least == 1 else "s"
+        raise UpdateError(f"{rule!r} needs at least {least} update{plural}, got {updates.count}")
+
+
+def _check_finite(rule: Defense, updates: Updates) -> None:
+    bad = int((~updates.norms().isfinite()).sum())
+    if bad:
+        raise UpdateError(f"{rule!r} needs finite updates, got {bad} that are not")

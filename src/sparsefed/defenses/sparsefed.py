@@ -50,3 +50,7 @@ class SparseFed(Defense):
         error[chosen] = 0.0  # W ← W − Δ
         velocity[chosen] = 0.0  # momentum factor masking: R ← 0 on S
         return delta, Memory(velocity, error)
+
+    def traffic(self, params: int) -> tuple[int, int]:
+        """Whole updates go up; k values and their k indices come down."""
+        return params, 2 * self.k

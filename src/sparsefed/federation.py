@@ -1,0 +1,207 @@
+"""The federation and its round, on one screen (Algorithm 1 with everything that can stand in it)."""
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsefed.attacks import Attack, Auxiliary, Grant, View
+from sparsefed.clients import LocalData, Work
+from sparsefed.data import Dataset, Population
+from sparsefed.errors import SpecError
+from sparsefed.experiment import Experiment
+from sparsefed.network import Network
+from sparsefed.seeds import Stream, rng, torch_generator
+from sparsefed.types import ClientIds, Matrix, Vector
+from sparsefed.updates import Dense, Joined, Updates
+
+__all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
+
+
+class ServerState(NamedTuple):
+    """Everything the server remembers: the checkpoint, and all that a round depends on."""
+
+    round: int
+    """How many rounds are done."""
+    params: Vector
+    """θ."""
+    memory: Any
+    """The defense's memory."""
+
+
+class RoundReport(NamedTuple):
+    """What happened in one round, as the simulation sees it."""
+
+    lr: float
+    clip_norm: float
+    compromised: int
+    """Compromised clients in the cohort that attacked."""
+    rejected: int
+    """Updates that were not finite or of the wrong length, and were left out."""
+    honest_norm: float
+    """Median ℓ2 norm of the honest updates before the clip."""
+    clipped: float
+    """Share of the honest updates that the clip shortened."""
+    support: int
+    """How many coordinates of the model moved."""
+    seconds_honest: float
+    seconds_attack: float
+    seconds_server: float
+
+
+@dataclass(frozen=True)
+class Federation:
+    """An experiment made ready to run: data read, clients dealt, attackers drawn."""
+
+    spec: Experiment
+    dataset: Dataset
+    population: Population
+    network: Network
+    auxiliary: Auxiliary | None
+    compromised: np.ndarray
+    """Mask of the compromised clients, bool `[clients]`."""
+
+    @classmethod
+    def of(cls, spec: Experiment) -> "Federation":
+        """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
+        if spec.device.startswith("cuda") and not torch.cuda.is_available():
+            raise SpecError(f"device `{spec.device}` is not there: this machine's PyTorch sees no GPU")
+        dataset = spec.data.load().to(spec.device)
+        population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
+        if spec.cohort > len(population):
+            raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
+        network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
+        network.module.to(spec.device, getattr(torch, spec.precision))
+        compromised, auxiliary = np.zeros(len(population), bool), None
+        if spec.attack is not None:
+            compromised = spec.attack.presence.compromised(len(population), spec.seed)
+            auxiliary = spec.attack.objective.auxiliary(dataset, spec.seed)
+            if auxiliary is not None:
+                auxiliary = auxiliary._replace(inputs=network.as_precise(auxiliary.inputs))
+        return cls(spec, dataset, population, network, auxiliary, compromised)
+
+    @cached_property
+    def initial_state(self) -> ServerState:
+        """The server before the first round."""
+        params = self.network.vector()
+        return ServerState(0, params, self.spec.defense.init(params))
+
+    @property
+    def rounds_per_epoch(self) -> int:
+        """Rounds in which every client is drawn once; clients left over sit the epoch out."""
+        return len(self.population) // self.spec.cohort
+
+    def cohort(self, round: int) -> ClientIds:
+        """The clients of round t = 1, 2, …: every epoch is a seeded partition of the population."""
+        epoch, place = divmod(round - 1, self.rounds_per_epoch)
+        order = _epoch_order(self.spec.seed, epoch, len(self.population))
+        return order[place * self.spec.cohort : (place + 1) * self.spec.cohort]
+
+    def local_data(self, clients: ClientIds, round: int) -> LocalData:
+        """The training examples of some clients, augmented for this round."""
+        indices, sizes = self.population.gather(clients)
+        x, y = self.dataset.train.x[indices], self.dataset.train.y[indices]
+        generator = torch_generator(self.spec.seed, Stream.AUGMENT, round, device=x.device)
+        inputs = self.network.as_precise(self.dataset.training_inputs(x, generator))
+        return LocalData(clients, inputs, y, sizes)
+
+    @property
+    def attack(self) -> Attack:
+        """The attack, where there is one."""
+        if self.spec.attack is None:
+            raise SpecError("this experiment has no attack")
+        return self.spec.attack
+
+    def attacking(self, clients: ClientIds, round: int) -> np.ndarray:
+        """Which of `clients` attack in this round, bool."""
+        if self.spec.attack is None or not self.attack.presence.attacks_in(round):
+            return np.zeros(len(clients), bool)
+        return self.compromised[clients]
+
+
+def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tuple[ServerState, RoundReport]:
+    """One communication round. With `poisoned=False` the compromised clients act like honest ones."""
+    spec, t = fed.spec, state.round + 1
+    lr = spec.schedule.lr(t, spec.rounds)
+    clip_norm = spec.clip.norm_at(lr)
+    clock = _Clock()
+
+    cohort = fed.cohort(t)
+    data = fed.local_data(cohort, t)
+    bad = fed.attacking(cohort, t) & poisoned
+    work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
+    honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
+    updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
+    clock.lap()
+    if bad.any():
+        view = _view(fed, state, work, data.of(bad), admitted)
+        poison = fed.attack.method.craft(view, torch_generator(spec.seed, Stream.ATTACK, t))
+        updates = _joined(admitted, poison, clip_norm)
+    clock.lap()
+    params, memory, support = state.params, state.memory, 0
+    if updates.count > 0:
+        delta, memory = spec.defense.step(updates, memory, spec.clients.server_lr(lr))
+        params, support = params - delta, int(torch.count_nonzero(delta))  # θ ← θ − λΔ
+    clock.lap()
+
+    norms = honest.norms()
+    report = RoundReport(
+        lr=lr,
+        clip_norm=clip_norm,
+        compromised=int(bad.sum()),
+        rejected=len(cohort) - updates.count,
+        honest_norm=float(norms.median()) if len(norms) else math.nan,
+        clipped=float((norms > clip_norm).double().mean()) if len(norms) else math.nan,
+        support=support,
+        seconds_honest=clock.laps[0],
+        seconds_attack=clock.laps[1],
+        seconds_server=clock.laps[2],
+    )
+    return ServerState(t, params, memory), report
+
+
+def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
+    """What the attack's threat model grants, and nothing else."""
+    needs = fed.attack.method.needs
+    return View(
+        network=fed.network,
+        params=state.params,
+        lr=work.lr,
+        clip_norm=fed.spec.clip.norm_at(work.lr),
+        round=work.round,
+        cohort=fed.spec.cohort,
+        local=local,
+        auxiliary=fed.auxiliary,
+        honest=honest if Grant.HONEST_UPDATES in needs else None,
+        memory=(fed.spec.defense, state.memory) if Grant.SERVER_MEMORY in needs else None,
+    )
+
+
+def _joined(honest: Updates, poison: Matrix, clip_norm: float) -> Updates:
+    """Honest and hostile updates together; a hostile upload is checked like any other."""
+    if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != honest.size:
+        return honest  # of the wrong length: none of it is let in
+    return Joined(honest, Dense(poison).admitted(clip_norm))
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, clients: int) -> np.ndarray:
+    return rng(seed, Stream.COHORT, epoch).permutation(np.arange(clients, dtype=np.int32))
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: list[float] = []
+        self.last = time.perf_counter()
+
+    def lap(self) -> None:
+        now = time.perf_counter()
+        self.laps.append(now - self.last)
+        self.last = now

@@ -1,0 +1,192 @@
+"""One run = one folder: `spec.json`, `rounds.jsonl`, `state.safetensors` and, at the end, `result.json`."""
+
+import contextlib
+import fcntl
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+
+from sparsefed.errors import RunError, SpecError
+from sparsefed.experiment import Experiment
+from sparsefed.federation import ServerState
+from sparsefed.files import append_whole, readable_errors, write_atomically
+
+__all__ = ["FORMAT", "Record", "Saved", "find_record"]
+
+FORMAT = 1
+"""Version of the folder's files; a folder of another version is refused."""
+
+Row = dict[str, Any]
+
+
+class Saved(NamedTuple):
+    """A checkpoint: the server, its unattacked twin if there is one, and the rows of the rounds so far."""
+
+    state: ServerState
+    twin: ServerState | None
+    rows: list[Row]
+
+
+class Record:
+    """The folder of one experiment under `runs`, named by the experiment's digest."""
+
+    def __init__(self, runs: Path, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.folder = runs / experiment.digest()
+        self._pending: list[Row] = []
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["Record"]:
+        """Create the folder or check that it is this experiment's, and keep other processes out."""
+        spec = {"format": FORMAT, "experiment": self.experiment.to_dict()}
+        with readable_errors(self.folder):
+            known = self.folder.is_dir() and any(
+                path.name not in {"lock", "spec.json.part"} for path in self.folder.iterdir()
+            )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.folder}: in use by another process; wait for it or stop it") from None
+            if known:
+                _check_format(self.folder)
+            else:
+                with readable_errors(self.folder):
+                    write_atomically(self.folder / "spec.json", _json(spec))
+            yield self
+
+    @property
+    def result(self) -> Row | None:
+        """The result, if the run has ended."""
+        path = self.folder / "result.json"
+        return _read_json(path) if path.exists() else None
+
+    def add(self, row: Row) -> None:
+        """Remember a round; it reaches the disk with the next checkpoint."""
+        self._pending.append(row)
+
+    def save(self, state: ServerState, twin: ServerState | None) -> None:
+        """Write a checkpoint: first the rows, then, by one rename, the state that makes them count."""
+        tensors = {**_named(state, "server"), **(_named(twin, "twin") if twin is not None else {})}
+        content = safetensors.torch.save(tensors, {"format": str(FORMAT), "round": str(state.round)})
+        with readable_errors(self.folder):
+            append_whole(self.folder / "rounds.jsonl", _lines(self._pending))
+            self._pending = []
+            write_atomically(self.folder / "state.safetensors", content)
+
+    def load(self, like: ServerState) -> Saved | None:
+        """The last checkpoint, shaped as `like`, or None; rows of rounds after it are dropped from disk."""
+        path = self.folder / "state.safetensors"
+        if not path.exists():
+            with readable_errors(self.folder):
+                (self.folder / "rounds.jsonl").unlink(missing_ok=True)
+            return None
+        tensors, round = _read_state(path)
+        rows = self.rows()[:round]
+        if [row["round"] for row in rows] != list(range(1, round + 1)):
+            raise _damaged(self.folder / "rounds.jsonl", f"a row for each of {round} rounds")
+        with readable_errors(self.folder):
+            write_atomically(self.folder / "rounds.jsonl", _lines(rows))
+        device = like.params.device
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        twin = _restored(tensors, "twin", round, like, path) if "twin.params" in tensors else None
+        return Saved(_restored(tensors, "server", round, like, path), twin, rows)
+
+    def finish(self, result: Row) -> None:
+        """Write the result, last of all files."""
+        with readable_errors(self.folder):
+            write_atomically(self.folder / "result.json", _json(result))
+
+    def rows(self) -> list[Row]:
+        """The rows on disk; a torn last line does not count."""
+        path = self.folder / "rounds.jsonl"
+        rows = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+
+def find_record(run: Path) -> Record:
+    """The record in a run's folder, for looking at it."""
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run; needed: a folder that `sparsefed run` made")
+    _check_format(run)
+    try:
+        experiment = Experiment(**_read_json(run / "spec.json")["experiment"])
+    except SpecError as problem:
+        raise RunError(f"{run / 'spec.json'}: not an experiment of this version: {problem}") from None
+    record = Record(run.parent, experiment)
+    record.folder = run
+    return record
+
+
+def _check_format(folder: Path) -> None:
+    path = folder / "spec.json"
+    if not path.exists():
+        raise RunError(f"{folder}: half-written: no spec.json; move the folder away to start this run afresh")
+    found = _read_json(path).get("format")
+    if found != FORMAT:
+        needed = f"this sparsefed reads {FORMAT}; move the folder away to start afresh"
+        raise RunError(f"{folder}: a run of format {found}, {needed}")
+
+
+def _named(state: ServerState, prefix: str) -> dict[str, torch.Tensor]:
+    memory = {f"{prefix}.memory.{name}": value for name, value in state.memory._asdict().items()}
+    named = {f"{prefix}.params": state.params, **memory}
+    return {name: tensor.detach().contiguous() for name, tensor in named.items()}
+
+
+def _restored(
+    tensors: dict[str, torch.Tensor], prefix: str, round: int, like: ServerState, path: Path
+) -> ServerState:
+    def tensor(name: str, shape_of: torch.Tensor) -> torch.Tensor:
+        found = tensors.get(f"{prefix}.{name}")
+        if found is None or found.shape != shape_of.shape or found.dtype != shape_of.dtype:
+            raise _damaged(path, f"a tensor {prefix}.{name} of shape {list(shape_of.shape)}")
+        return found
+
+    fields = like.memory._asdict().items()
+    memory = type(like.memory)(**{name: tensor(f"memory.{name}", value) for name, value in fields})
+    return ServerState(round, tensor("params", like.params), memory)
+
+
+def _read_state(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            round = int((file.metadata() or {})["round"])
+            return {name: file.get_tensor(name) for name in file.keys()}, round  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, ValueError, struct.error):
+        raise _damaged(path, "a whole checkpoint") from None
+
+
+def _read_json(path: Path) -> Row:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise _damaged(path, "JSON") from None
+    if not isinstance(value, dict):
+        raise _damaged(path, "a JSON object")
+    return value
+
+
+def _damaged(path: Path, needed: str) -> RunError:
+    return RunError(f"{path}: damaged: {needed} needed; move the folder away to start this run afresh")
+
+
+def _lines(rows: list[Row]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _json(value: Row) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
