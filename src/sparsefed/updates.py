@@ -75,9 +75,13 @@ class Updates(ABC):
 class Dense(Updates):
     """Updates whose matrix exists, with one factor per row still to be applied."""
 
-    def __init__(self, matrix: Matrix, factors: PerClient | None = None) -> None:
+    def __init__(
+        self, matrix: Matrix, factors: PerClient | None = None, raw_norms: PerClient | None = None
+    ) -> None:
         self.matrix, self.factors = matrix, factors
         self.count, self.size = matrix.shape
+        if raw_norms is not None:  # the norms of the matrix's rows, where someone has computed them already
+            self._raw_norms = raw_norms
 
     @cached_property
     def _raw_norms(self) -> PerClient:
@@ -97,7 +101,9 @@ class Dense(Updates):
         factors = clip_factors(norms, clip_norm)
         if self.factors is not None:
             factors = factors * self.factors
-        return Dense(self.matrix, factors) if everyone else Dense(self.matrix[keep], factors[keep])
+        if everyone:
+            return Dense(self.matrix, factors, self._raw_norms)
+        return Dense(self.matrix[keep], factors[keep], self._raw_norms[keep])
 
     def as_dense(self) -> "Dense":
         return self
@@ -176,7 +182,7 @@ class Lazy(Updates):
             norms = torch.linalg.vector_norm(rows, dim=1)
             clips = bool((norms > self.clip_norm).any())
             factors = torch.where(norms > self.clip_norm, self.clip_norm / norms, 1.0)
-            self._rows = Dense(rows, factors if clips else None)
+            self._rows = Dense(rows, factors if clips else None, norms)
         return self._rows
 
 
@@ -200,7 +206,7 @@ class Joined(Updates):
 
     @cached_property
     def _dense(self) -> Dense:
-        return Dense(torch.cat([self.first.rows(), self.second.rows()]))
+        return Dense(torch.cat([self.first.rows(), self.second.rows()]), raw_norms=self.norms())
 
     def as_dense(self) -> Dense:
         return self._dense

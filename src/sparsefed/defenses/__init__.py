@@ -1,7 +1,28 @@
 """𝒜: one file per published defense."""
 
-from sparsefed.defenses.base import Defense
+from sparsefed.defenses.base import Aggregate, Defense
+from sparsefed.defenses.bulyan import Bulyan, PaperBulyan
+from sparsefed.defenses.krum import Krum, MultiKrum, PaperKrum
+from sparsefed.defenses.masking import Masking, NoMasking, SubtractMasking, ZeroMasking
 from sparsefed.defenses.mean import Mean
+from sparsefed.defenses.median import Median
 from sparsefed.defenses.sparsefed import SparseFed
+from sparsefed.defenses.trimmed_mean import TrimmedMean
 
-__all__ = ["Defense", "Mean", "SparseFed"]
+__all__ = [
+    "Aggregate",
+    "Bulyan",
+    "Defense",
+    "Krum",
+    "Masking",
+    "Mean",
+    "Median",
+    "MultiKrum",
+    "NoMasking",
+    "PaperBulyan",
+    "PaperKrum",
+    "SparseFed",
+    "SubtractMasking",
+    "TrimmedMean",
+    "ZeroMasking",
+]

@@ -48,7 +48,7 @@ class Defense(Spec, family=True):
 
     def shares(self, updates: Updates) -> PerClient:
         """How much of each client's update got into the aggregate, from 0 (dropped) to 1 (all of it)."""
-        return torch.ones(updates.count)
+        return torch.ones(updates.count, dtype=torch.float64)
 
     def diagnose(
         self, updates: Updates, state: Any, delta: Vector, lr: float = 1.0, honest: int | None = None
@@ -103,8 +103,9 @@ def finite_mean(rule: Defense, updates: Updates) -> Vector:
     """The mean of the updates, checked to be finite before it can touch a memory."""
     check_count(rule, updates, 1)
     mean = updates.mean()
-    if not bool(torch.isfinite(mean.sum())):
+    if not bool(torch.isfinite(mean).all()):
         _check_finite(rule, updates)
+        raise UpdateError(f"{rule!r} needs updates whose sum is finite, got one that overflows")
     return mean
 
 

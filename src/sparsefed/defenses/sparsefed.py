@@ -3,11 +3,14 @@
 Where the two listings and the text disagree, see `docs/deviations.md`.
 """
 
+import math
 from typing import NamedTuple
 
+import torch
 from pydantic import Field
 
-from sparsefed.defenses.base import Defense, aggregate_mean
+from sparsefed.defenses.base import Defense, check_size, finite_mean
+from sparsefed.defenses.masking import Masking, ZeroMasking
 from sparsefed.errors import SpecError
 from sparsefed.kernels import accumulate, top_k
 from sparsefed.types import Vector
@@ -31,26 +34,50 @@ class SparseFed(Defense):
     k: int = Field(gt=0)
     """How many coordinates move in a round."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    """ρ, the share of the velocity that survives a round."""
+    """ρ, the share of the velocity that survives a round.
 
-    def init(self, params: Vector) -> Memory:
+    The error takes in the velocity (Algorithm 5). Algorithm 1 feeds it the bare update and never uses
+    the velocity it computes: that is ρ = 0.
+    """
+    masking: Masking = ZeroMasking()
+    """What becomes of the velocity where the model has moved."""
+    lr_in_error: bool = False
+    """Whether λ multiplies what enters the error (Algorithms 2 and 10) or what leaves it (1 and 5)."""
+
+    def init(self, params: Vector, seed: int = 0) -> Memory:
         if self.k > params.numel():
-            raise SpecError(
-                f"SparseFed(k={self.k}) needs a model of at least k parameters, got {params.numel()}"
-            )
-        return Memory(params.new_zeros(params.shape), params.new_zeros(params.shape))
+            raise SpecError(f"{self!r} needs a model of at least k parameters, got {params.numel()}")
+        return Memory(torch.zeros_like(params), torch.zeros_like(params))
 
     def step(self, updates: Updates, state: Memory, lr: float = 1.0) -> tuple[Vector, Memory]:
-        mean = aggregate_mean(self, updates, state.velocity)
-        # R ← ρR + u, W ← W + R
-        velocity, error = accumulate(state.velocity, state.error, mean, self.momentum)
+        check_size(self, updates, state.velocity)
+        mean = finite_mean(self, updates)
+        velocity, error = self._accumulated(mean, state, lr)
         chosen = top_k(error, self.k)  # S ← the k coordinates of largest |W|
-        delta = error.new_zeros(error.shape)
-        delta[chosen] = lr * error[chosen]  # Δ ← W on S, and θ ← θ − λΔ
+        moved = error[chosen]  # Δ ← W on S
         error[chosen] = 0.0  # W ← W − Δ
-        velocity[chosen] = 0.0  # momentum factor masking: R ← 0 on S
+        self.masking.apply(velocity, chosen, moved)  # momentum factor masking: R ← 0 on S
+        delta = torch.zeros_like(error)
+        delta[chosen] = moved if self.lr_in_error else lr * moved  # θ ← θ − λΔ
         return delta, Memory(velocity, error)
+
+    def _accumulated(self, mean: Vector, state: Memory, lr: float) -> tuple[Vector, Vector]:
+        """R ← ρR + u and W ← W + R, or W ← W + λR with λ in the error."""
+        if not self.lr_in_error:
+            return accumulate(state.velocity, state.error, mean, self.momentum)
+        velocity = self.momentum * state.velocity + mean
+        return velocity, state.error + lr * velocity
 
     def traffic(self, params: int) -> tuple[int, int]:
         """Whole updates go up; k values and their k indices come down."""
         return params, 2 * self.k
+
+    def diagnose(
+        self, updates: Updates, state: Memory, delta: Vector, lr: float = 1.0, honest: int | None = None
+    ) -> dict[str, float]:
+        """As for every defense, and `mass_lost`: the share of ‖W‖₁ that the top k left behind in W."""
+        scale = 1.0 if self.lr_in_error else lr
+        moved = float(torch.linalg.vector_norm(delta, 1)) / scale if scale else math.nan
+        left = float(torch.linalg.vector_norm(state.error, 1))
+        report = super().diagnose(updates, state, delta, lr, honest)
+        return report | {"mass_lost": left / (left + moved) if left else 0.0}

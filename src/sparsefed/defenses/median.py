@@ -1,0 +1,24 @@
+"""Coordinate-wise median (Yin et al., 2018; Appendix B.1.3)."""
+
+from typing import ClassVar
+
+from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.shares import ranked_shares
+from sparsefed.kernels import median
+from sparsefed.types import PerClient, Vector
+from sparsefed.updates import Updates
+
+__all__ = ["Median"]
+
+
+class Median(Aggregate):
+    """Per coordinate, the middle value; of an even number of clients the average of the two middle ones."""
+
+    needs_rows: ClassVar[bool] = True
+
+    def aggregate(self, updates: Updates) -> Vector:
+        rows = finite_rows(self, updates, least=1)
+        return median(rows.matrix, rows.factors)
+
+    def shares(self, updates: Updates) -> PerClient:
+        return ranked_shares(updates.as_dense(), (updates.count - 1) // 2, updates.count // 2 + 1)

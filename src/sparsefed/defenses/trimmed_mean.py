@@ -1,0 +1,32 @@
+"""Coordinate-wise trimmed mean (Yin et al., 2018; Algorithm 7)."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.shares import ranked_shares
+from sparsefed.kernels import trimmed_mean
+from sparsefed.types import PerClient, Vector
+from sparsefed.updates import Updates
+
+__all__ = ["TrimmedMean"]
+
+
+class TrimmedMean(Aggregate):
+    """Per coordinate, the mean of the n − 2f values left without the f smallest and the f largest.
+
+    Needs n ≥ 2f + 1 updates; f = 0 is the plain mean.
+    """
+
+    needs_rows: ClassVar[bool] = True
+
+    f: int = Field(ge=0)
+    """How many compromised clients a round is expected to have; so many values are cut at either end."""
+
+    def aggregate(self, updates: Updates) -> Vector:
+        rows = finite_rows(self, updates, least=2 * self.f + 1)
+        return trimmed_mean(rows.matrix, self.f, rows.factors)
+
+    def shares(self, updates: Updates) -> PerClient:
+        return ranked_shares(updates.as_dense(), self.f, updates.count - self.f)
