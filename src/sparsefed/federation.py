@@ -47,8 +47,8 @@ class RoundReport(NamedTuple):
     """Median ℓ2 norm of the honest updates before the clip."""
     clipped: float
     """Share of the honest updates that the clip shortened."""
-    support: int
-    """How many coordinates of the model moved."""
+    diagnosis: dict[str, float]
+    """What the defense did, in its own numbers (`Defense.diagnose`)."""
     seconds_honest: float
     seconds_attack: float
     seconds_server: float
@@ -143,10 +143,13 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         poison = fed.attack.method.craft(view, torch_generator(spec.seed, Stream.ATTACK, t))
         updates = _joined(admitted, poison, clip_norm)
     clock.lap()
-    params, memory, support = state.params, state.memory, 0
+    params, memory, diagnosis = state.params, state.memory, {}
     if updates.count > 0:
-        delta, memory = spec.defense.step(updates, memory, spec.clients.server_lr(lr))
-        params, support = params - delta, int(torch.count_nonzero(delta))  # θ ← θ − λΔ
+        server_lr = spec.clients.server_lr(lr)
+        delta, memory = spec.defense.step(updates, memory, server_lr)
+        params = params - delta  # θ ← θ − λΔ
+        clock.lap()
+        diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
     clock.lap()
 
     norms = honest.norms()
@@ -157,7 +160,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         rejected=len(cohort) - updates.count,
         honest_norm=float(norms.median()) if len(norms) else math.nan,
         clipped=float((norms > clip_norm).double().mean()) if len(norms) else math.nan,
-        support=support,
+        diagnosis=diagnosis,
         seconds_honest=clock.laps[0],
         seconds_attack=clock.laps[1],
         seconds_server=clock.laps[2],

@@ -39,7 +39,7 @@ class Record:
     def __init__(self, runs: Path, experiment: Experiment) -> None:
         self.experiment = experiment
         self.folder = runs / experiment.digest()
-        self._pending: list[Row] = []
+        self._rows_on_disk = 0
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["Record"]:
@@ -69,17 +69,14 @@ class Record:
         path = self.folder / "result.json"
         return _read_json(path) if path.exists() else None
 
-    def add(self, row: Row) -> None:
-        """Remember a round; it reaches the disk with the next checkpoint."""
-        self._pending.append(row)
-
-    def save(self, state: ServerState, twin: ServerState | None) -> None:
+    def save(self, saved: Saved) -> None:
         """Write a checkpoint: first the rows, then, by one rename, the state that makes them count."""
+        state, twin, rows = saved
         tensors = {**_named(state, "server"), **(_named(twin, "twin") if twin is not None else {})}
         content = safetensors.torch.save(tensors, {"format": str(FORMAT), "round": str(state.round)})
         with readable_errors(self.folder):
-            append_whole(self.folder / "rounds.jsonl", _lines(self._pending))
-            self._pending = []
+            append_whole(self.folder / "rounds.jsonl", _lines(rows[self._rows_on_disk :]))
+            self._rows_on_disk = len(rows)
             write_atomically(self.folder / "state.safetensors", content)
 
     def load(self, like: ServerState) -> Saved | None:
@@ -95,6 +92,7 @@ class Record:
             raise _damaged(self.folder / "rounds.jsonl", f"a row for each of {round} rounds")
         with readable_errors(self.folder):
             write_atomically(self.folder / "rounds.jsonl", _lines(rows))
+        self._rows_on_disk = round
         device = like.params.device
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         twin = _restored(tensors, "twin", round, like, path) if "twin.params" in tensors else None

@@ -19,7 +19,7 @@ import sparsefed
 from sparsefed.experiment import Experiment
 from sparsefed.federation import Federation, RoundReport, ServerState, run_round
 from sparsefed.metrics import chance, evaluate, outsized_impact
-from sparsefed.record import Record, Row
+from sparsefed.record import Record, Row, Saved
 
 __all__ = ["play", "simulate"]
 
@@ -59,28 +59,27 @@ def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]
     last_save, outcome = time.monotonic(), "trained"
     try:
         while state.round < fed.spec.rounds and outcome == "trained":
-            state, report = run_round(fed, state)
-            row = {"round": state.round, **report._asdict()}
-            if twin is not None:
-                twin, _ = run_round(fed, twin, poisoned=False)
-            if fed.spec.evaluated(state.round):
-                row |= looks(params=state.params)._asdict()
-                if twin is not None:
+            after, report = run_round(fed, state)
+            twin_after = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
+            row: Row = {"round": after.round, **report._asdict(), **report.diagnosis}
+            del row["diagnosis"]
+            if fed.spec.evaluated(after.round):
+                row |= looks(params=after.params)._asdict()
+                if twin_after is not None:
                     row |= {
-                        f"twin_{name}": value for name, value in looks(params=twin.params)._asdict().items()
+                        f"twin_{name}": value
+                        for name, value in looks(params=twin_after.params)._asdict().items()
                     }
-            outcome = _outcome(state, report, row)
-            row = {name: _plain(value) for name, value in row.items()}
-            rows.append(row)
-            if record is not None:
-                record.add(row)
-                if time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
-                    record.save(state, twin)
-                    last_save = time.monotonic()
-            yield row
-    finally:  # also when the caller stops listening, or Ctrl-C: nothing that was computed is lost
+            outcome = _outcome(after, report, row)
+            state, twin = after, twin_after
+            rows.append({name: _plain(value) for name, value in row.items()})
+            if record is not None and time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
+                record.save(Saved(state, twin, rows))
+                last_save = time.monotonic()
+            yield rows[-1]
+    finally:  # also on Ctrl-C, and when the caller stops listening: nothing that was computed is lost
         if record is not None and state.round == len(rows):
-            record.save(state, twin)
+            record.save(Saved(state, twin, rows))
     result = _result(fed, state, twin, rows, outcome)
     if record is not None:
         record.finish(result)
@@ -88,7 +87,7 @@ def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]
 
 
 def _outcome(state: ServerState, report: RoundReport, row: Row) -> str:
-    nothing_left = report.support == 0 and math.isnan(report.honest_norm) and report.rejected > 0
+    nothing_left = math.isnan(report.honest_norm) and report.rejected > 0
     finite = math.isfinite(float(state.params.sum())) and math.isfinite(row.get("loss", 0.0))
     return "diverged" if nothing_left or not finite else "trained"
 

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from sparsefed.errors import SpecError
 
-__all__ = ["Spec", "load"]
+__all__ = ["Spec", "family_members", "load"]
 
 
 class Spec(BaseModel):
@@ -70,6 +70,10 @@ class Spec(BaseModel):
         """The spec as plain JSON-able data, defaults included."""
         return self.model_dump(mode="json", serialize_as_any=True)
 
+    def but(self, **changes: Any) -> Self:
+        """The same spec with some fields changed, validated like any other."""
+        return type(self)(**{**dict(self), **changes})
+
     def digest(self) -> str:
         """A short hash of the whole specification: equal specs, equal digests, on every machine."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
@@ -105,15 +109,18 @@ def _family(cls: type[Spec]) -> type[Spec] | None:
     return next((base for base in cls.__mro__ if issubclass(base, Spec) and base.family), None)
 
 
-def _members(family: type[Spec]) -> Iterator[type[Spec]]:
+def family_members(family: type[Spec]) -> Iterator[type[Spec]]:
+    """Every concrete spec of a family that has been imported."""
     for child in family.__subclasses__():
         if not child.family and not inspect.isabstract(child) and not child.__name__.startswith("_"):
             yield child
-        yield from _members(child)
+        yield from family_members(child)
 
 
 def _names(family: type[Spec]) -> str:
-    return ", ".join(sorted({m.__name__ for m in _members(family) if m.__module__.startswith("sparsefed.")}))
+    return ", ".join(
+        sorted({m.__name__ for m in family_members(family) if m.__module__.startswith("sparsefed.")})
+    )
 
 
 def _type_name(cls: type[Spec]) -> str:
@@ -126,7 +133,7 @@ def _member(family: type[Spec], name: Any) -> Any:
     if not isinstance(name, str):
         raise PydanticCustomError("type", "`type` must be a name, found {name}", {"name": repr(name)})
     if ":" not in name:
-        for member in (root, *_members(root)):
+        for member in (root, *family_members(root)):
             if member.__name__ == name and not member.family:
                 return member
         needed = {"name": name, "family": root.__name__, "names": _names(root)}
