@@ -1,0 +1,1 @@
+"""Per-client gradient norms and clipped sums from one pass, layer by layer."""
