@@ -22,7 +22,7 @@ def ranked_shares(rows: Dense, first: int, last: int, among: Tensor | None = Non
 
 
 def central_shares(rows: Dense, count: int, among: Tensor) -> PerClient:
-    """Per client, the share of coordinates at which it is one of the `count` nearest the median of `among`."""
+    """Per client, the share of coordinates at which it is among the `count` nearest the median of `among`."""
     values, clients = _sample(rows, among)
     return _shares((values - values.quantile(0.5, dim=0)).abs(), 0, count, clients, rows.count)
 

@@ -1,0 +1,88 @@
+"""A rule that is used where it cannot work says what it found and needs, and leaves the state alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparsefed.defenses import (
+    Bulyan,
+    Defense,
+    Krum,
+    Mean,
+    Median,
+    MultiKrum,
+    PaperBulyan,
+    PaperKrum,
+    SparseFed,
+    TrimmedMean,
+)
+from sparsefed.errors import SpecError, UpdateError
+from sparsefed.updates import dense
+
+LEAST = [
+    (Mean(), 1),
+    (SparseFed(k=2), 1),
+    (TrimmedMean(f=0), 1),
+    (TrimmedMean(f=3), 7),
+    (Median(), 1),
+    (Krum(f=0), 3),
+    (Krum(f=2), 7),
+    (PaperKrum(f=0), 4),
+    (PaperKrum(f=2), 7),
+    (MultiKrum(f=2, m=2), 7),
+    (MultiKrum(f=2, m=8), 10),
+    (Bulyan(f=2), 11),
+    (PaperBulyan(f=2), 11),
+]
+every_rule = pytest.mark.parametrize(("rule", "least"), LEAST, ids=repr)
+
+
+def test_the_message_names_the_rule_the_need_and_the_finding() -> None:
+    with pytest.raises(UpdateError, match=r"^TrimmedMean\(f=3\) needs at least 7 updates, got 5$"):
+        TrimmedMean(f=3).aggregate(dense(np.ones((5, 2))))
+    with pytest.raises(UpdateError, match=r"^Median\(\) needs at least 1 update, got 0$"):
+        Median().aggregate(dense(np.ones((0, 2))))
+    with pytest.raises(UpdateError, match=r"^Krum\(f=1\) needs finite updates, got 2 that are not$"):
+        Krum(f=1).aggregate(dense(np.array([[1.0], [np.nan], [2.0], [np.inf], [3.0]])))
+    with pytest.raises(UpdateError, match=r"^Median\(\) needs updates of 3 parameters, got 2$"):
+        Median().step(dense(np.ones((5, 2))), Median().init(torch.zeros(3)))
+
+
+@every_rule
+def test_every_rule_works_from_its_least_number_of_updates_on(rule: Defense, least: int) -> None:
+    matrix = np.random.default_rng(0).normal(size=(least, 4))
+    state = rule.init(torch.zeros(4, dtype=torch.float64))
+    delta, _ = rule.step(dense(matrix), state)
+    assert delta.isfinite().all()
+    with pytest.raises(UpdateError, match=f"needs at least {least} update.*got {least - 1}"):
+        rule.step(dense(matrix[:-1]), state)
+
+
+@every_rule
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_updates_that_are_not_finite_never_reach_the_state(rule: Defense, least: int, bad: float) -> None:
+    matrix = np.random.default_rng(0).normal(size=(least, 4))
+    _, state = rule.step(dense(matrix), rule.init(torch.zeros(4, dtype=torch.float64)))
+    before = [tensor.clone() for tensor in state]
+    matrix[0, 1] = bad
+    with pytest.raises(UpdateError, match="needs finite updates, got 1 that are not"):
+        rule.step(dense(matrix), state)
+    assert all(torch.equal(*pair) for pair in zip(state, before, strict=True))
+
+
+@every_rule
+def test_updates_of_another_size_are_refused(rule: Defense, least: int) -> None:
+    with pytest.raises(UpdateError, match="needs updates of 4 parameters, got 5"):
+        rule.step(dense(np.ones((least, 5))), rule.init(torch.zeros(4, dtype=torch.float64)))
+
+
+def test_impossible_fields_are_refused_by_name() -> None:
+    for rule, field in [(TrimmedMean, "f"), (Krum, "f"), (Bulyan, "f")]:
+        with pytest.raises(SpecError, match=f"{rule.__name__}: `{field}`.*found -1"):
+            rule(f=-1)
+    with pytest.raises(SpecError, match=r"MultiKrum: `m`.*found 0"):
+        MultiKrum(f=1, m=0)
+    with pytest.raises(SpecError, match=r"Median: `f`: unknown key"):
+        Median(f=1)
+    with pytest.raises(SpecError, match=r"Krum: `momentum`.*found 1.0"):
+        Krum(f=1, momentum=1.0)
