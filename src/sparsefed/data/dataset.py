@@ -28,7 +28,7 @@ class Split(NamedTuple):
     """The natural owner of each example, int32 `[n]`, counted from 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """A training and a test set over the same classes. Building one checks both."""
 

@@ -23,7 +23,7 @@ class MNIST(Data):
     """
 
     folder: Path | None = None
-    """Where the four IDX files are, gzipped or plain; None: `$SPARSEFED_DATA/mnist`, then the user's cache."""
+    """Where the four IDX files are, gzipped or plain; None: in `$SPARSEFED_DATA` or the user's cache."""
 
     name: ClassVar[str] = "mnist"
 

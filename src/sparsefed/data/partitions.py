@@ -1,4 +1,4 @@
-"""Dealing a training set to clients: iid, one class each, Dirichlet, by natural user (audit, section 1.2).
+"""Dealing a training set to clients: iid, one class each, by natural user (audit, section 1.2).
 
 Without `replace` every example goes to one client at most; more clients than the data allow is an
 error. With it, each client draws its examples from the whole set (or its class), repeats included.
@@ -8,36 +8,21 @@ import numpy as np
 from pydantic import PositiveInt
 
 from sparsefed.data.dataset import Split
-from sparsefed.data.population import Partition, Population, even_sizes, index_type
+from sparsefed.data.population import (
+    Partition,
+    Population,
+    SizedPartition,
+    class_labels,
+    even_sizes,
+    index_type,
+)
 from sparsefed.errors import DataError
 from sparsefed.seeds import Stream, rng
 
-__all__ = ["IID", "OneClass"]
+__all__ = ["IID", "Natural", "OneClass"]
 
 
-class _Sized(Partition):
-    clients: PositiveInt
-    """How many clients there are."""
-    per_client: PositiveInt | None = None
-    """Examples of each client; None shares the training set: ⌊n / clients⌋."""
-    replace: bool = False
-    """Whether clients may own the same examples, so that there can be more of them than data."""
-
-    def each(self, examples: int) -> int:
-        """The examples of one client, checked against what there is."""
-        each = self.per_client or examples // self.clients
-        if each == 0:
-            need = "need `per_client` and `replace = true`, or at most as many clients as examples"
-            raise DataError(f"{self!r}: {self.clients} clients, {examples} examples; {need}")
-        if not self.replace and each * self.clients > examples:
-            need = f"{each * self.clients} examples or `replace = true`"
-            raise DataError(
-                f"{self!r}: {self.clients} clients of {each} need {need}, found {examples} examples"
-            )
-        return each
-
-
-class IID(_Sized):
+class IID(SizedPartition):
     """Every client gets the same number of examples, at random."""
 
     def split(self, train: Split, classes: int, seed: int) -> Population:
@@ -51,7 +36,7 @@ class IID(_Sized):
         return Population.of_sizes(indices, np.full(self.clients, each))
 
 
-class OneClass(_Sized):
+class OneClass(SizedPartition):
     """Every client owns examples of a single class; neighbouring clients share it.
 
     Classes get clients in proportion to their size (largest remainder). A client owns `per_client`
@@ -60,7 +45,7 @@ class OneClass(_Sized):
     """
 
     def split(self, train: Split, classes: int, seed: int) -> Population:
-        labels = _class_labels(self, train)
+        labels = class_labels(self, train)
         each, draw, dtype = self.each(len(labels)), rng(seed, Stream.PARTITION), index_type(len(labels))
         totals = np.bincount(labels, minlength=classes)
         clients = _shares(self.clients, totals, totals // each)
@@ -76,10 +61,23 @@ class OneClass(_Sized):
         return Population.of_sizes(indices, even_sizes(owned, clients))
 
 
-def _class_labels(partition: Partition, train: Split) -> np.ndarray:
-    if train.y.ndim != 1:
-        raise DataError(f"{partition!r} needs one class per example, found {train.y.shape[1]} tokens each")
-    return train.y.numpy()
+class Natural(Partition):
+    """Every user of the data (writer, speaker, author) is one client, or several.
+
+    Client ids follow the users' ids. A user of fewer than `per_user` examples makes as many clients.
+    """
+
+    per_user: PositiveInt = 1
+    """Clients per user; a user's examples are dealt to them at random, as evenly as possible."""
+
+    def split(self, train: Split, classes: int, seed: int) -> Population:
+        if train.users is None:
+            raise DataError(f"{self!r} needs the user of each example, found none in this data")
+        users, dtype = train.users, index_type(len(train.users))
+        order = rng(seed, Stream.PARTITION).permutation(np.arange(len(users), dtype=dtype))
+        order = order[np.argsort(users[order], kind="stable")]
+        totals = np.unique(users, return_counts=True)[1]
+        return Population.of_sizes(order, even_sizes(totals, np.minimum(totals, self.per_user)))
 
 
 def _shares(clients: int, totals: np.ndarray, room: np.ndarray) -> np.ndarray:

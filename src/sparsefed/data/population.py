@@ -4,12 +4,14 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveInt
 
 from sparsefed.data.dataset import Split
+from sparsefed.errors import DataError
 from sparsefed.spec import Spec
 from sparsefed.types import ClientIds
 
-__all__ = ["Partition", "Population", "even_sizes", "index_type"]
+__all__ = ["Partition", "Population", "SizedPartition", "class_labels", "even_sizes", "index_type"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,30 @@ class Partition(Spec, family=True):
         """Deal `train` to clients; the same seed deals the same."""
 
 
+class SizedPartition(Partition):
+    """A partition into a given number of clients, of a given size."""
+
+    clients: PositiveInt
+    """How many clients there are."""
+    per_client: PositiveInt | None = None
+    """Examples of each client; None shares the training set: ⌊n / clients⌋."""
+    replace: bool = False
+    """Whether clients may own the same examples, so that there can be more of them than data."""
+
+    def each(self, examples: int) -> int:
+        """The examples of one client, checked against what there is."""
+        each = self.per_client or examples // self.clients
+        if each == 0:
+            need = "need `per_client` and `replace = true`, or at most as many clients as examples"
+            raise DataError(f"{self!r}: {self.clients} clients, {examples} examples; {need}")
+        if not self.replace and each * self.clients > examples:
+            need = f"{each * self.clients} examples or `replace = true`"
+            raise DataError(
+                f"{self!r}: {self.clients} clients of {each} need {need}, found {examples} examples"
+            )
+        return each
+
+
 def index_type(examples: int) -> np.dtype:
     """The smallest unsigned type that counts `examples` from 0."""
     return np.min_scalar_type(max(examples - 1, 0))
@@ -64,3 +90,10 @@ def even_sizes(totals: np.ndarray, parts: np.ndarray) -> np.ndarray:
     first = np.cumsum(parts) - parts
     place = np.arange(parts.sum()) - np.repeat(first, parts)
     return np.repeat(totals // safe, parts) + (place < np.repeat(totals % safe, parts))
+
+
+def class_labels(partition: Partition, train: Split) -> np.ndarray:
+    """One class per example, which next-token labels are not."""
+    if train.y.ndim != 1:
+        raise DataError(f"{partition!r} needs one class per example, found {train.y.shape[1]} tokens each")
+    return train.y.numpy()

@@ -1,0 +1,88 @@
+"""A user's own data: one `.npz` file of arrays."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sparsefed.data.dataset import Data, Dataset, Split
+from sparsefed.errors import DataError
+
+__all__ = ["Npz"]
+
+NEEDED = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Npz(Data):
+    """The arrays `x_train`, `y_train`, `x_test`, `y_test` and, if given, `users` of a NumPy archive.
+
+    `x` is one of: uint8 images `[n, height, width]` or `[n, channels, height, width]`; floats, images
+    or features `[n, m]`; integer tokens `[n, length]`, with the next tokens as `y`. `y` is otherwise
+    one class per example, from 0. Inputs are neither normalised nor augmented. `users` (integers) owns
+    the training examples. Pickled objects are refused.
+    """
+
+    path: Path
+    """The `.npz` file."""
+
+    def load(self) -> Dataset:
+        arrays = _arrays(self.path)
+        x, y = ([arrays[f"{kind}_{part}"] for part in ("train", "test")] for kind in "xy")
+        users = arrays.get("users")
+        if users is not None:
+            users = np.unique(_integers(users, "users", self.path), return_inverse=True)[1].astype(np.int32)
+        labels = [_integers(part, "y", self.path) for part in y]
+        inputs = [_inputs(part, self.path) for part in x]
+        for part, label in zip(inputs, labels, strict=True):
+            _same_form(part, label, self.path)
+        top = [int(label.max(initial=0)) for label in labels]
+        tokens = [int(part.max()) for part in inputs if part.dtype == torch.int64 and part.numel()]
+        train, test = (
+            Split(part, torch.from_numpy(label)) for part, label in zip(inputs, labels, strict=True)
+        )
+        return Dataset(train._replace(users=users), test, max(top + tokens) + 1, source=str(self.path))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            found = list(archive) if isinstance(archive, np.lib.npyio.NpzFile) else ["a single array"]
+            arrays = {name: archive[name] for name in (*NEEDED, "users") if name in found}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, need an .npz of {', '.join(NEEDED)}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DataError(f"{path}: damaged or not a plain .npz ({problem})") from None
+    absent = [name for name in NEEDED if name not in arrays]
+    if absent:
+        raise DataError(f"{path}: no array `{absent[0]}`, found {', '.join(found) or 'none'}")
+    return arrays
+
+
+def _integers(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+        raise DataError(f"{path}: `{name}` is {array.dtype} of shape {array.shape}, need integers")
+    return array.astype(np.int64)
+
+
+def _inputs(array: np.ndarray, path: Path) -> torch.Tensor:
+    if array.dtype == np.uint8 and array.ndim in (3, 4):
+        images = torch.from_numpy(np.ascontiguousarray(array))
+        return images.unsqueeze(1) if images.ndim == 3 else images
+    if array.dtype.kind == "f" and array.ndim in (2, 4):
+        return torch.from_numpy(array.astype(np.float32))
+    if array.dtype.kind in "iu" and array.ndim == 2:
+        return torch.from_numpy(array.astype(np.int64))
+    needed = "uint8 images [n, h, w] or [n, c, h, w], floats [n, m] or [n, c, h, w], or tokens [n, length]"
+    raise DataError(f"{path}: `x` is {array.dtype} of shape {array.shape}, need {needed}")
+
+
+def _same_form(x: torch.Tensor, y: np.ndarray, path: Path) -> None:
+    tokens = x.dtype == torch.int64
+    if (tokens and y.shape != tuple(x.shape)) or (not tokens and y.ndim != 1):
+        needed = "the next token of each" if tokens else "one class per example"
+        raise DataError(f"{path}: `x` {list(x.shape)} with `y` {list(y.shape)}, need {needed}")
+    if tokens and x.numel() and int(x.min()) < 0:
+        raise DataError(f"{path}: token {int(x.min())}, need 0 or more")
