@@ -1,6 +1,5 @@
 """Coordinate-wise order statistics over clients: trimmed mean, median, mean near the median."""
 
-import torch
 from torch import Tensor
 
 from sparsefed.types import Matrix, PerClient, Vector

@@ -1,0 +1,49 @@
+"""When a tensor goes to a compiled CPU kernel, and with how many threads.
+
+The kernels are numba functions: nothing is compiled on import, the first use of each compiles it for
+float32 or float64 and keeps the machine code on disk. Where numba finds OpenMP it shares PyTorch's own
+copy of the runtime, so the two never compete for the cores. One kernel runs at a time: numba's fallback
+layer cannot be entered from two threads.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import numba
+import torch
+from torch import Tensor
+
+__all__ = ["runs_compiled", "threads"]
+
+_PER_THREAD = 1 << 15
+_one_at_a_time = Lock()
+
+
+def runs_compiled(*tensors: Tensor, at_least: int = 0) -> bool:
+    """Whether all tensors are contiguous CPU arrays of one compiled type, and worth a compiled call."""
+    return all(
+        tensor.device.type == "cpu"
+        and tensor.dtype == tensors[0].dtype
+        and tensor.dtype in (torch.float32, torch.float64)
+        and tensor.is_contiguous()
+        and tensor.numel() >= at_least
+        for tensor in tensors
+    )
+
+
+@contextmanager
+def threads(work: int) -> Iterator[int]:
+    """Run compiled kernels with as many threads as PyTorch uses; gives that number.
+
+    `work` is about how many numbers are read: few are not worth waking another thread.
+    """
+    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
+    count = max(1, min(most, work // _PER_THREAD))
+    with _one_at_a_time:
+        before = numba.get_num_threads()
+        numba.set_num_threads(count)
+        try:
+            yield count
+        finally:
+            numba.set_num_threads(before)
