@@ -32,6 +32,8 @@ class ServerState(NamedTuple):
     """θ."""
     memory: Any
     """The defense's memory."""
+    clip: Tensor
+    """The clip's memory."""
 
 
 class RoundReport(NamedTuple):
@@ -89,7 +91,8 @@ class Federation:
     def initial_state(self) -> ServerState:
         """The server before the first round."""
         params = self.network.vector()
-        return ServerState(0, params, self.spec.defense.init(params))
+        memory = self.spec.defense.init(params, self.spec.seed)
+        return ServerState(0, params, memory, self.spec.clip.init())
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -128,7 +131,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     """One communication round. With `poisoned=False` the compromised clients act like honest ones."""
     spec, t = fed.spec, state.round + 1
     lr = spec.schedule.lr(t, spec.rounds)
-    clip_norm = spec.clip.norm_at(lr)
+    clip_norm = spec.clip.norm_at(lr, state.clip)
     clock = _Clock()
 
     cohort = fed.cohort(t)
@@ -136,12 +139,16 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     bad = fed.attacking(cohort, t) & poisoned
     work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
     honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
+    honest = honest.as_dense() if spec.defense.needs_rows else honest
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
+    norms = uploaded = honest.norms()
     clock.lap()
     if bad.any():
         view = _view(fed, state, work, data.of(bad), admitted)
         poison = fed.attack.method.craft(view, torch_generator(spec.seed, Stream.ATTACK, t))
-        updates = _joined(admitted, poison, clip_norm)
+        hostile = _checked(poison, state.params)
+        updates = Joined(admitted, hostile.admitted(clip_norm))
+        uploaded = torch.cat([norms, hostile.norms()])
     clock.lap()
     params, memory, diagnosis = state.params, state.memory, {}
     if updates.count > 0:
@@ -152,7 +159,6 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
     clock.lap()
 
-    norms = honest.norms()
     report = RoundReport(
         lr=lr,
         clip_norm=clip_norm,
@@ -165,7 +171,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         seconds_attack=clock.laps[1],
         seconds_server=clock.laps[2],
     )
-    return ServerState(t, params, memory), report
+    return ServerState(t, params, memory, spec.clip.next(state.clip, uploaded)), report
 
 
 def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
@@ -175,7 +181,7 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
         network=fed.network,
         params=state.params,
         lr=work.lr,
-        clip_norm=fed.spec.clip.norm_at(work.lr),
+        clip_norm=fed.spec.clip.norm_at(work.lr, state.clip),
         round=work.round,
         cohort=fed.spec.cohort,
         local=local,
@@ -185,11 +191,11 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
     )
 
 
-def _joined(honest: Updates, poison: Matrix, clip_norm: float) -> Updates:
-    """Honest and hostile updates together; a hostile upload is checked like any other."""
-    if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != honest.size:
-        return honest  # of the wrong length: none of it is let in
-    return Joined(honest, Dense(poison).admitted(clip_norm))
+def _checked(poison: Matrix, params: Vector) -> Dense:
+    """Hostile uploads, checked like any other: none of them is let in if they are of the wrong length."""
+    if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != len(params):
+        return Dense(params.new_empty(0, len(params)))
+    return Dense(poison)
 
 
 @lru_cache(maxsize=2)

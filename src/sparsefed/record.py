@@ -141,7 +141,7 @@ def _check_format(folder: Path) -> None:
 
 def _named(state: ServerState, prefix: str) -> dict[str, torch.Tensor]:
     memory = {f"{prefix}.memory.{name}": value for name, value in state.memory._asdict().items()}
-    named = {f"{prefix}.params": state.params, **memory}
+    named = {f"{prefix}.params": state.params, f"{prefix}.clip": state.clip, **memory}
     return {name: tensor.detach().contiguous() for name, tensor in named.items()}
 
 
@@ -156,7 +156,7 @@ def _restored(
 
     fields = like.memory._asdict().items()
     memory = type(like.memory)(**{name: tensor(f"memory.{name}", value) for name, value in fields})
-    return ServerState(round, tensor("params", like.params), memory)
+    return ServerState(round, tensor("params", like.params), memory, tensor("clip", like.clip))
 
 
 def _read_state(path: Path) -> tuple[dict[str, torch.Tensor], int]:
