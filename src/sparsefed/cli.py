@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,13 +155,13 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
         _print(f"picture: {picture}\nmore:    sparsefed show {results[-1]['folder']}")
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     app.suppress_keyboard_interrupt = False
     try:
-        app(exit_on_error=False, print_error=False)
+        app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
     except (SparseFedError, CycloptsError) as problem:
         _fail(" ".join(str(problem).split()), 2)
     except KeyboardInterrupt as stop:

@@ -73,7 +73,7 @@ class Record:
         """Write a checkpoint: first the rows, then, by one rename, the state that makes them count."""
         state, twin, rows = saved
         tensors = {**_named(state, "server"), **(_named(twin, "twin") if twin is not None else {})}
-        content = safetensors.torch.save(tensors, {"format": str(FORMAT), "round": str(state.round)})
+        content = safetensors.torch.save(tensors, {"round": str(state.round)})
         with readable_errors(self.folder):
             append_whole(self.folder / "rounds.jsonl", _lines(rows[self._rows_on_disk :]))
             self._rows_on_disk = len(rows)

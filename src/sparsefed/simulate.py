@@ -56,7 +56,7 @@ def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]
     if record is not None and (saved := record.load(state)) is not None:
         state, twin, rows = saved
     looks = partial(evaluate, fed.network, dataset=fed.dataset, auxiliary=fed.auxiliary)
-    last_save, outcome = time.monotonic(), "trained"
+    last_save, outcome = -math.inf, "trained"  # the first round is saved: a bad disk shows at once
     try:
         while state.round < fed.spec.rounds and outcome == "trained":
             after, report = run_round(fed, state)

@@ -1,0 +1,173 @@
+"""A run's folder: resumable at any moment, idempotent, and clear about what is wrong with it."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small
+import torch
+
+import sparsefed as sf
+from sparsefed import files
+from sparsefed.record import Record, find_record
+
+SPEC = small.experiment(rounds=12, attack=small.attack(), twin=True)
+
+
+def final_state(runs: Path, spec: sf.Experiment = SPEC) -> bytes:
+    return (Record(runs, spec).folder / "state.safetensors").read_bytes()
+
+
+def without_seconds(value: Any) -> Any:
+    return {key: item for key, item in value.items() if "seconds" not in key}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, never stopped."""
+    runs = tmp_path_factory.mktemp("whole")
+    sf.simulate(SPEC, runs)
+    return runs
+
+
+@pytest.mark.parametrize("stop", [1, 4, 11])
+def test_resuming_equals_never_stopping_bit_for_bit(tmp_path: Path, whole: Path, stop: int):
+    rows = sf.play(SPEC, tmp_path)
+    for _ in range(stop):
+        next(rows)
+    rows.close()
+    assert find_record(Record(tmp_path, SPEC).folder).result is None
+    result = sf.simulate(SPEC, tmp_path)
+    assert final_state(tmp_path) == final_state(whole)
+    assert without_seconds(result) == without_seconds(sf.simulate(SPEC, whole))
+    mine, theirs = (Record(runs, SPEC).rows() for runs in (tmp_path, whole))
+    assert [without_seconds(row) for row in mine] == [without_seconds(row) for row in theirs]
+
+
+def test_a_run_killed_at_a_random_moment_ends_as_if_never_stopped(tmp_path: Path, whole: Path):
+    script = (
+        "import sys, sparsefed as sf\n"
+        "sys.modules['sparsefed.simulate'].SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
+        f"import torch\ntorch.set_num_threads({torch.get_num_threads()})\n"
+        "from test_record import SPEC\n"
+        f"sf.simulate(SPEC, {str(tmp_path)!r})\n"
+    )
+    chance = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
+        rounds = Record(tmp_path, SPEC).folder / "rounds.jsonl"
+        deadline = time.monotonic() + 60
+        while not rounds.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    sf.simulate(SPEC, tmp_path)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+def test_a_finished_run_is_read_and_not_repeated(whole: Path, monkeypatch: pytest.MonkeyPatch):
+    def nothing(*_: Any) -> None:
+        raise AssertionError("the run was repeated")
+
+    monkeypatch.setattr(sys.modules["sparsefed.simulate"], "run_round", nothing)
+    assert sf.simulate(SPEC, whole)["rounds"] == 12
+
+
+def test_rows_after_the_checkpoint_do_not_count(tmp_path: Path, whole: Path):
+    rows = sf.play(SPEC, tmp_path)
+    for _ in range(5):
+        next(rows)
+    rows.close()
+    with (Record(tmp_path, SPEC).folder / "rounds.jsonl").open("a") as file:
+        file.write('{"round": 6, "lr": 0.1}\n{"round": 7, "l')
+    sf.simulate(SPEC, tmp_path)
+    assert final_state(tmp_path) == final_state(whole)
+    assert [row["round"] for row in Record(tmp_path, SPEC).rows()] == list(range(1, 13))
+
+
+def stopped(runs: Path) -> Path:
+    rows = sf.play(SPEC, runs)
+    for _ in range(3):
+        next(rows)
+    rows.close()
+    return Record(runs, SPEC).folder
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("state.safetensors", None, "state.safetensors: damaged: a whole checkpoint needed"),
+        ("rounds.jsonl", b'{"round": 1}\n', "rounds.jsonl: damaged: a row for each of 3 rounds needed"),
+        ("spec.json", b"{", "spec.json: damaged: JSON needed"),
+        ("spec.json", b'{"format": 99}', "a run of format 99, this sparsefed reads 1"),
+    ],
+)
+def test_a_damaged_folder_is_named_and_left_as_it_is(
+    tmp_path: Path, name: str, content: bytes | None, complaint: str
+):
+    path = stopped(tmp_path) / name
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(sf.RunError) as caught:
+        sf.simulate(SPEC, tmp_path)
+    assert complaint in str(caught.value)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_half_written_folder_is_named(tmp_path: Path):
+    folder = stopped(tmp_path)
+    (folder / "spec.json").unlink()
+    with pytest.raises(sf.RunError, match=r"half-written: no spec\.json"):
+        sf.simulate(SPEC, tmp_path)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path):
+    rows = sf.play(SPEC, tmp_path)
+    next(rows)
+    with pytest.raises(sf.RunError, match="in use by another process"):
+        sf.simulate(SPEC, tmp_path)
+    rows.close()
+    assert sf.simulate(SPEC, tmp_path)["rounds"] == 12
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = stopped(tmp_path)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(sf.RunError, match="cannot be written: No space left on device"):
+            sf.simulate(SPEC, tmp_path)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    sf.simulate(SPEC, tmp_path)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path):
+    (tmp_path / "runs").write_text("a file, not a folder")
+    with pytest.raises(sf.RunError, match="cannot be written: Not a directory"):
+        sf.simulate(SPEC, tmp_path / "runs")
+
+
+def test_every_row_and_the_result_are_strict_json(whole: Path):
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    folder = Record(whole, SPEC).folder
+    for line in (folder / "rounds.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+    json.loads((folder / "result.json").read_text(), parse_constant=refuse)
