@@ -123,6 +123,42 @@ def fetch(name: str, *, folder: Path | None = None) -> None:
 
 
 @app.command
+def table(spec: Path, *, runs: Runs = Path("runs"), out: Path | None = None, json_: AsJson = False) -> None:
+    """Run every cell of a table that is not there yet, and print the table as Markdown.
+
+    Parameters
+    ----------
+    spec
+        The table, a TOML file.
+    runs
+        The folder that holds the runs.
+    out
+        Write the Markdown there as well.
+    json_
+        Print the lines as JSON instead.
+
+    """
+    from sparsefed.files import readable_errors, write_atomically
+    from sparsefed.record import Record
+    from sparsefed.simulate import play
+    from sparsefed.tables import markdown, read_table, summary
+
+    plan = read_table(spec)
+    results = []
+    for cell in plan.cells():
+        experiment = cell.experiment
+        name = f"{cell.row} {cell.column} seed {experiment.seed}"
+        with _resumable(Record(runs, experiment).folder):
+            results.append((cell, screen.watched(name, experiment.rounds, play(experiment, runs))))
+    lines = summary(plan, results)
+    text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
+    if out is not None:
+        with readable_errors(out):
+            write_atomically(out, text.encode())
+    _print_json(lines) if json_ else print(text)
+
+
+@app.command
 def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     """Watch one attack meet no defense, clipping and SparseFed, on real digits.
 
