@@ -100,7 +100,9 @@ def data(*, json_: AsJson = False) -> None:
     """List the data sets, and where each was found or how to get it."""
     from sparsefed.data import available
 
-    rows: list[Row] = [dict(zip(("name", "what", "where"), found, strict=True)) for found in available()]
+    rows: list[dict[str, Any]] = [
+        dict(zip(("name", "what", "where"), found, strict=True)) for found in available()
+    ]
     columns = {key: key for key in ("name", "what", "where")}
     _print_json(rows) if json_ else _print(screen.table("", columns, rows))
 

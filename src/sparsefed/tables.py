@@ -110,7 +110,8 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str) -> 
     grid = "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rules, *body])
     made = ", ".join(f"{key} {value}" for key, value in environment.items())
     note = f"{table.note.strip()}\n\n" if table.note else ""
-    return f"## {table.title}\n\n{note}{grid}\n\nMean ± standard deviation over n seeds. Made with {made}, by `{command}`.\n"
+    foot = f"Mean ± standard deviation over n seeds. Made with {made}, by `{command}`."
+    return f"## {table.title}\n\n{note}{grid}\n\n{foot}\n"
 
 
 def _changed(base: Tree, changes: Tree) -> Tree:
