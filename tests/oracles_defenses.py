@@ -140,3 +140,44 @@ def error_with_lr(means: list[Array], k: int, rho: float, lrs: list[float]) -> I
         W = W - delta
         R = np.where(delta != 0, 0, R)
         yield delta
+
+
+def fetchsgd(
+    means: list[Array],
+    choose: Callable[[Array], Array],
+    rho: float,
+    lrs: list[float],
+    *,
+    sketch: Array,
+    zeroing: bool,
+) -> Iterator[Array]:
+    """Algorithm 10, with the sketch as explicit matrices S of shape [rows, columns, d].
+
+    Every column of S[r] holds one ±1. `choose` gives the places of the top k estimates, of which many can
+    be tied. With `zeroing`, touched cells of both tables are set to 0 in place of line 15.
+    """
+    S_u, S_e = np.zeros(sketch.shape[:2]), np.zeros(sketch.shape[:2])
+    for u, lr in zip(means, lrs, strict=True):
+        S_u = rho * S_u + sketch @ u
+        S_e = lr * S_u + S_e
+        estimates = np.median(np.einsum("rcd,rc->rd", sketch, S_e), axis=0)
+        delta = np.zeros_like(estimates)
+        delta[choose(estimates)] = estimates[choose(estimates)]
+        if zeroing:
+            touched = (np.abs(sketch) @ (delta != 0)) > 0
+            S_e, S_u = np.where(touched, 0, S_e), np.where(touched, 0, S_u)
+        else:
+            S_e = S_e - sketch @ delta
+        yield delta
+
+
+def choose_k(gradients: list[Array], max_loss: float, rounds_per_epoch: int) -> int:
+    """Algorithm 11 with k = d/r in line 1 and a relative loss in line 6."""
+    d = len(gradients[0])
+    k, loss = max(d // rounds_per_epoch, 1), np.inf
+    while loss > max_loss:
+        lost = [np.abs(g - top_k(g, k)).sum() / np.abs(g).sum() for g in gradients]
+        loss = min(loss, np.mean(lost))
+        if loss > max_loss:
+            k = k + max(d // rounds_per_epoch, 1)
+    return min(k, d)

@@ -88,15 +88,15 @@ class Aggregate(Defense):
         return Velocity(torch.zeros_like(params))
 
     def step(self, updates: Updates, state: Velocity, lr: float = 1.0) -> tuple[Vector, Velocity]:
-        check_size(self, updates, state.velocity)
+        check_size(self, updates, state.velocity.numel())
         velocity = self.momentum * state.velocity + self.aggregate(updates)  # R ← ρR + u
         return lr * velocity, Velocity(velocity)  # θ ← θ − λR
 
 
-def check_size(rule: Defense, updates: Updates, memory: Vector) -> None:
-    """Refuse updates that do not fit the model that `memory` was made for."""
-    if updates.size != memory.numel():
-        raise UpdateError(f"{rule!r} needs updates of {memory.numel()} parameters, got {updates.size}")
+def check_size(rule: Defense, updates: Updates, size: int) -> None:
+    """Refuse updates that do not fit the model of `size` parameters that the memory was made for."""
+    if updates.size != size:
+        raise UpdateError(f"{rule!r} needs updates of {size} parameters, got {updates.size}")
 
 
 def finite_mean(rule: Defense, updates: Updates) -> Vector:

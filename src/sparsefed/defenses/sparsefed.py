@@ -50,7 +50,7 @@ class SparseFed(Defense):
         return Memory(torch.zeros_like(params), torch.zeros_like(params))
 
     def step(self, updates: Updates, state: Memory, lr: float = 1.0) -> tuple[Vector, Memory]:
-        check_size(self, updates, state.velocity)
+        check_size(self, updates, state.velocity.numel())
         mean = finite_mean(self, updates)
         velocity, error = self._accumulated(mean, state, lr)
         chosen = top_k(error, self.k)  # S ← the k coordinates of largest |W|

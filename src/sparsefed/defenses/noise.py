@@ -1,0 +1,99 @@
+"""Weak differential privacy: the mean with Gaussian noise (Sun et al., 2019; Appendix B.2.1)."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sparsefed.defenses.base import Defense, check_size, finite_mean
+from sparsefed.seeds import Stream, torch_generator
+from sparsefed.types import Vector
+from sparsefed.updates import Updates
+
+__all__ = ["GaussianNoise", "LiteralNoise", "NoiseMemory"]
+
+
+class NoiseMemory(NamedTuple):
+    """The memory of a noisy mean: what the next round's noise depends on is part of it."""
+
+    velocity: Vector
+    """R, the decaying sum of past noisy means."""
+    seed: Tensor
+    """The run's seed, one integer."""
+    round: Tensor
+    """How many rounds are done, one integer."""
+
+
+class GaussianNoise(Defense):
+    """The mean of n updates plus N(0, (σ/n)²) per coordinate, then server momentum.
+
+    Together with a clip this is the Gaussian mechanism; `sparsefed.privacy` says what it guarantees.
+    The paper names σ without saying where it goes; of the readings only this one has a magnitude that
+    a model survives.
+    """
+
+    sigma: float = Field(ge=0, allow_inf_nan=False)
+    """σ, the standard deviation of the noise per coordinate of the *sum* of a round's updates."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """ρ, the share of the velocity that survives a round."""
+
+    def init(self, params: Vector, seed: int = 0) -> NoiseMemory:
+        return NoiseMemory(torch.zeros_like(params), torch.tensor(seed), torch.tensor(0))
+
+    def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
+        check_size(self, updates, state.velocity.numel())
+        noisy = finite_mean(self, updates) + self.deviation(updates.count) * _normal(state)
+        velocity = self.momentum * state.velocity + noisy  # R ← ρR + u + N(0, (σ/n)²)
+        return lr * velocity, NoiseMemory(velocity, state.seed, state.round + 1)
+
+    def deviation(self, clients: int) -> float:
+        """Standard deviation per coordinate of the noise in a round of so many clients."""
+        return self.sigma / clients
+
+    def multiplier(self, clip_norm: float, clients: int, lr: float) -> float:
+        """Noise over what one participation of one client can change, in the whole run's releases."""
+        return self.sigma / clip_norm
+
+    def diagnose(
+        self,
+        updates: Updates,
+        state: NoiseMemory,
+        delta: Vector,
+        lr: float = 1.0,
+        honest: int | None = None,
+    ) -> dict[str, float]:
+        """As for every defense, and `noise_norm`: the ℓ2 norm to expect of the round's noise vector."""
+        report = super().diagnose(updates, state, delta, lr, honest)
+        return report | {"noise_norm": self.deviation(updates.count) * math.sqrt(delta.numel())}
+
+
+class LiteralNoise(GaussianNoise):
+    """N(0, σ²) on the finished step, after momentum and λ: the literal reading, and the released code's.
+
+    The noise does not enter the velocity. At the paper's σ and model size it drowns the updates.
+    """
+
+    sigma: float = Field(ge=0, allow_inf_nan=False)
+    """σ, the standard deviation of the noise per coordinate of the step, whatever n and λ are."""
+
+    def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
+        check_size(self, updates, state.velocity.numel())
+        velocity = self.momentum * state.velocity + finite_mean(self, updates)
+        delta = lr * velocity + self.sigma * _normal(state)  # θ ← θ − λR − N(0, σ²)
+        return delta, NoiseMemory(velocity, state.seed, state.round + 1)
+
+    def deviation(self, clients: int) -> float:
+        return self.sigma
+
+    def multiplier(self, clip_norm: float, clients: int, lr: float) -> float:
+        """As above; an update goes on changing steps through the velocity, at most 1 / (1 − ρ) times over."""
+        return self.sigma * clients * (1 - self.momentum) / (lr * clip_norm)
+
+
+def _normal(state: NoiseMemory) -> Vector:
+    """The standard normal vector of a seed and a round."""
+    velocity = state.velocity
+    generator = torch_generator(int(state.seed), Stream.SERVER, int(state.round) + 1, device=velocity.device)
+    return torch.randn(velocity.shape, generator=generator, dtype=velocity.dtype, device=velocity.device)

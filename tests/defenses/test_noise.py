@@ -1,0 +1,139 @@
+"""Weak differential privacy: where the noise goes, that it can be replayed, and what it guarantees."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import small
+import torch
+
+import sparsefed as sf
+from sparsefed.clips import QuantileClip
+from sparsefed.defenses import GaussianNoise, LiteralNoise, Mean
+from sparsefed.federation import Federation
+from sparsefed.privacy import gaussian_delta, gaussian_epsilon, guarantee
+from sparsefed.updates import dense
+
+SIZE = 40_000
+
+
+def noise_of(
+    rule: GaussianNoise, matrix: np.ndarray, lr: float, seed: int = 3, rounds: int = 1
+) -> np.ndarray:
+    """What the noise has added to the sum of all steps."""
+    state, quiet = rule.init(torch.zeros(SIZE, dtype=torch.float64), seed), Mean(momentum=rule.momentum)
+    plain = quiet.init(torch.zeros(SIZE, dtype=torch.float64))
+    total = np.zeros(SIZE)
+    for _ in range(rounds):
+        delta, state = rule.step(dense(matrix), state, lr)
+        expected, plain = quiet.step(dense(matrix), plain, lr)
+        total += (delta - expected).numpy()
+    return total
+
+
+MATRIX = np.random.default_rng(0).normal(size=(8, SIZE))
+
+
+def test_the_noise_on_the_mean_has_deviation_sigma_over_n() -> None:
+    noise = noise_of(GaussianNoise(sigma=0.4), MATRIX, lr=0.1)
+    assert noise.std() == pytest.approx(0.1 * 0.4 / 8, rel=0.02)
+    assert abs(noise.mean()) < 5 * 0.1 * 0.4 / 8 / math.sqrt(SIZE)
+
+
+def test_the_literal_noise_has_deviation_sigma_whatever_n_and_the_learning_rate_are() -> None:
+    noise = noise_of(LiteralNoise(sigma=0.4), MATRIX, lr=0.1)
+    assert noise.std() == pytest.approx(0.4, rel=0.02)
+
+
+def test_noise_on_the_mean_enters_the_velocity_and_literal_noise_does_not() -> None:
+    # Noise in round 1 moves the model by 1 + ρ noises within two rounds if it is in the velocity.
+    inside = noise_of(GaussianNoise(sigma=8.0, momentum=0.5), MATRIX, lr=1.0, rounds=2)
+    outside = noise_of(LiteralNoise(sigma=1.0, momentum=0.5), MATRIX, lr=1.0, rounds=2)
+    assert inside.std() == pytest.approx(math.hypot(1.5, 1.0), rel=0.02)
+    assert outside.std() == pytest.approx(math.hypot(1.0, 1.0), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", [GaussianNoise, LiteralNoise])
+def test_the_noise_follows_from_seed_and_round_alone(kind: type[GaussianNoise]) -> None:
+    rule = kind(sigma=1.0)
+    start = rule.init(torch.zeros(SIZE), seed=5)
+    first, middle = rule.step(dense(torch.zeros(3, SIZE)), start)
+    again, _ = rule.step(dense(torch.zeros(3, SIZE)), start)
+    second, _ = rule.step(dense(torch.zeros(3, SIZE)), middle)
+    other, _ = rule.step(dense(torch.zeros(3, SIZE)), rule.init(torch.zeros(SIZE), seed=6))
+    assert torch.equal(first, again)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.02
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.02
+    assert int(start.round) == 0
+
+
+def test_without_sigma_it_is_the_mean() -> None:
+    assert not noise_of(GaussianNoise(sigma=0, momentum=0.9), MATRIX, lr=0.3, rounds=3).any()
+
+
+def test_epsilon_and_delta_are_each_others_inverse() -> None:
+    for multiplier in (0.05, 0.3, 1.0, 4.0, 30.0):
+        for delta in (1e-9, 1e-5, 1e-2):
+            epsilon = gaussian_epsilon(multiplier, delta)
+            assert gaussian_delta(multiplier, epsilon) == pytest.approx(delta, rel=1e-6)
+
+
+def test_delta_is_what_the_two_normal_densities_say() -> None:
+    # δ(ε) = ∫ max(0, p − e^ε q), integrated numerically for N(1, z²) against N(0, z²).
+    x = np.linspace(-40, 40, 2_000_001)
+    for multiplier, epsilon in [(0.7, 1.0), (1.5, 0.2), (2.0, 3.0)]:
+        p, q = (np.exp(-(((x - mean) / multiplier) ** 2) / 2) for mean in (1, 0))
+        area = np.trapezoid(np.maximum(0, p - math.exp(epsilon) * q), x) / (
+            multiplier * math.sqrt(2 * math.pi)
+        )
+        assert gaussian_delta(multiplier, epsilon) == pytest.approx(area, rel=1e-5)
+
+
+def test_epsilon_agrees_with_an_accountant_of_privacy_losses() -> None:
+    dp_accounting = pytest.importorskip(
+        "dp_accounting", reason="pip install --no-deps -r tests/requirements-judges.txt"
+    )
+    from dp_accounting.pld import PLDAccountant
+
+    for multiplier, times in [(1.0, 1), (4.0, 24), (10.0, 100), (0.5, 3)]:
+        accountant = PLDAccountant()
+        event = dp_accounting.GaussianDpEvent(multiplier)
+        accountant.compose(dp_accounting.SelfComposedDpEvent(event, times))
+        ours = gaussian_epsilon(multiplier / math.sqrt(times), 1e-5)
+        assert ours == pytest.approx(accountant.get_epsilon(1e-5), rel=1e-3)
+
+
+def test_a_run_has_a_guarantee_only_where_everything_it_rests_on_is_there() -> None:
+    fed = Federation.of(small.experiment(clip=sf.FixedClip(norm=0.5), defense=GaussianNoise(sigma=2.0)))
+
+    def of(**changes: object) -> str:
+        return guarantee(replace(fed, spec=fed.spec.model_copy(update=changes))).why
+
+    given = guarantee(fed)
+    times = math.ceil(fed.spec.rounds / fed.rounds_per_epoch)
+    assert given.epsilon == gaussian_epsilon(2.0 / 0.5 / math.sqrt(times), 1e-5)
+    assert "no guarantee" not in given.why
+    assert of(defense=Mean()) == "no guarantee: the defense adds no noise"
+    assert of(defense=GaussianNoise(sigma=0)) == "no guarantee: the defense adds no noise"
+    assert of(clip=sf.Unclipped()) == "no guarantee: updates are not clipped"
+    assert of(clip=QuantileClip()) == "no guarantee: the clip follows norms that nothing protects"
+    assert "worth the name" in of(defense=GaussianNoise(sigma=0.01))
+
+
+def test_momentum_weakens_only_the_literal_noise() -> None:
+    for momentum in (0.0, 0.9):
+        assert GaussianNoise(sigma=1.0, momentum=momentum).multiplier(5.0, 100, 0.2) == 0.2
+    assert LiteralNoise(sigma=1.0).multiplier(5.0, 100, 0.2) == pytest.approx(100.0)
+    assert LiteralNoise(sigma=1.0, momentum=0.9).multiplier(5.0, 100, 0.2) == pytest.approx(10.0)
+
+
+def test_what_one_update_changes_in_all_literal_steps_is_within_the_bound() -> None:
+    # The multiplier claims an ℓ2 change of at most λL / (n(1 − ρ)) over all steps; √E of it for E updates.
+    rho, lr, clip_norm, n = 0.9, 0.2, 5.0, 10
+    for rounds_between in (1, 2, 7):
+        changed = np.zeros(400)
+        for start in range(0, 200, rounds_between):
+            changed[start:] += lr * clip_norm / n * rho ** np.arange(400 - start)
+        times = len(range(0, 200, rounds_between))
+        assert np.linalg.norm(changed) <= math.sqrt(times) * lr * clip_norm / (n * (1 - rho))
