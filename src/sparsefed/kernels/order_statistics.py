@@ -1,36 +1,139 @@
-"""Coordinate-wise order statistics over clients: trimmed mean, median, mean near the median."""
+"""Coordinate-wise order statistics over clients: trimmed mean, median, mean near the median.
 
+A block of columns is copied to a scratch array that fits the first cache, sorted there by a network, and
+summed up. Cost for 100 clients: about five read passes of the matrix. The matrix is read once, in place;
+factors and row indices are applied on the way. NaN has no rank: keeping it out is the caller's task.
+"""
+
+# pyright: reportCallIssue=false
+# numba itself gives an intrinsic its first argument
+
+import numpy as np
+import torch
+from numba import njit, prange
 from torch import Tensor
 
+from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.networks import network
+from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange, load_row
 from sparsefed.types import Matrix, PerClient, Vector
 
 __all__ = ["mean_near_median", "median", "trimmed_mean"]
 
-
-def _sorted(matrix: Matrix, factors: PerClient | None, indices: Tensor | None) -> Matrix:
-    rows = matrix if factors is None else matrix * factors[:, None]
-    return (rows if indices is None else rows[indices]).sort(dim=0).values
+_MOST_ROWS = 1024
+_COLUMNS_AT_A_TIME = 1 << 16
 
 
 def trimmed_mean(
     matrix: Matrix, f: int, factors: PerClient | None = None, indices: Tensor | None = None
 ) -> Vector:
-    """Per coordinate, the mean of what is left without the f smallest and the f largest values."""
-    rows = _sorted(matrix, factors, indices)
-    return rows[f : len(rows) - f].mean(dim=0)
+    """Per coordinate, the mean of what is left without the f smallest and the f largest values.
+
+    `factors` multiply the rows; `indices` choose among them. 0 ≤ 2f < number of chosen rows.
+    """
+    count = len(matrix) if indices is None else len(indices)
+    return _central_mean(matrix, f, count - f, factors, indices)
 
 
 def median(matrix: Matrix, factors: PerClient | None = None, indices: Tensor | None = None) -> Vector:
     """Per coordinate, the middle value; of an even number the average of the two middle values."""
-    rows = _sorted(matrix, factors, indices)
-    return (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
+    count = len(matrix) if indices is None else len(indices)
+    return _central_mean(matrix, (count - 1) // 2, count // 2 + 1, factors, indices)
 
 
 def mean_near_median(
     matrix: Matrix, count: int, factors: PerClient | None = None, indices: Tensor | None = None
 ) -> Vector:
-    """Per coordinate, the mean of the `count` values closest to the median."""
-    rows = _sorted(matrix, factors, indices)
+    """Per coordinate, the mean of the `count` values closest to the median; of two as close, the smaller."""
+    rows = len(matrix) if indices is None else len(indices)
+    if not _fits(matrix, rows):
+        return _in_blocks(lambda block: _near_median(block, count), matrix, factors, indices)
+    return _sorted_blocks(matrix, network(rows, 0, rows, ordered=True), (0, rows, count), factors, indices)
+
+
+def _central_mean(
+    matrix: Matrix, low: int, high: int, factors: PerClient | None, indices: Tensor | None
+) -> Vector:
+    """Per coordinate, the mean of the values of rank low … high − 1."""
+    rows = len(matrix) if indices is None else len(indices)
+    if not _fits(matrix, rows):
+        return _in_blocks(lambda block: block[low:high].mean(dim=0), matrix, factors, indices)
+    return _sorted_blocks(matrix, network(rows, low, high, ordered=False), (low, high, 0), factors, indices)
+
+
+def _fits(matrix: Matrix, rows: int) -> bool:
+    lanes = ROW_BYTES // matrix.element_size()
+    return runs_compiled(matrix) and rows <= _MOST_ROWS and matrix.shape[1] >= lanes
+
+
+def _in_blocks(reduce, matrix: Matrix, factors: PerClient | None, indices: Tensor | None) -> Vector:
+    """`reduce` of the sorted columns, in PyTorch, some columns at a time."""
+    parts = []
+    for block in matrix.split(_COLUMNS_AT_A_TIME, dim=1):
+        rows = block if factors is None else block * factors.to(block)[:, None]
+        parts.append(reduce((rows if indices is None else rows[indices]).sort(dim=0).values))
+    return torch.cat(parts)
+
+
+def _near_median(rows: Matrix, count: int) -> Vector:
+    """The same in PyTorch, of sorted columns: the chosen values are neighbours in rank."""
     middle = (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
-    nearest = (rows - middle).abs().topk(count, dim=0, largest=False).indices
-    return rows.gather(0, nearest).mean(dim=0)
+    farther = rows[count:] - middle < middle - rows[: len(rows) - count]
+    first = farther.sum(dim=0)
+    return rows.gather(0, first + torch.arange(count, device=rows.device)[:, None]).mean(dim=0)
+
+
+def _sorted_blocks(
+    matrix: Matrix, comparators: np.ndarray, ranks: tuple, factors: PerClient | None, indices: Tensor | None
+) -> Vector:
+    lanes = ROW_BYTES // matrix.element_size()
+    chosen = np.arange(len(matrix)) if indices is None else indices.numpy().astype(np.int64)
+    scales = np.ones(len(chosen)) if factors is None else factors.numpy()[chosen]
+    result = torch.empty_like(matrix[0])
+    numbers, dtype = matrix.reshape(-1).numpy(), result.numpy().dtype
+    with threads(numbers.size) as spans:
+        scratch = aligned(spans * len(chosen) * lanes, dtype).reshape(spans, -1)
+        starts = chosen * matrix.shape[1]
+        _reduce(numbers, starts, scales.astype(dtype), comparators * lanes, ranks, scratch, result.numpy())
+    return result
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _reduce(numbers, starts, factors, comparators, ranks, scratch, result):  # noqa: PLR0917
+    lanes = scratch.shape[1] // len(starts)
+    blocks = (len(result) + lanes - 1) // lanes
+    for span in prange(len(scratch)):
+        for block in range(blocks * span // len(scratch), blocks * (span + 1) // len(scratch)):
+            column = min(block * lanes, len(result) - lanes)  # the last block overlaps the one before
+            _sort_block(numbers, starts + column, factors, comparators, scratch[span])
+            if ranks[2] == 0:
+                average_rows(scratch[span], ranks[0] * lanes, (ranks[1] - 1) * lanes, result, column)
+            else:
+                _average_near_median(scratch[span], lanes, ranks[2], result[column : column + lanes])
+
+
+@njit(cache=True, nogil=True)
+def _sort_block(numbers, starts, factors, comparators, scratch):
+    lanes = len(scratch) // len(starts)
+    for row in range(len(starts)):
+        load_row(numbers, starts[row], factors[row], scratch, row * lanes)
+    for i in range(len(comparators)):
+        exchange(scratch, comparators[i, 0], comparators[i, 1])
+
+
+@njit(cache=True, nogil=True)
+def _average_near_median(rows, lanes, count, result):
+    """The `count` nearest are neighbours in rank: move the window up while the value above it is nearer."""
+    n = len(rows) // lanes
+    lower, upper = (n - 1) // 2 * lanes, n // 2 * lanes
+    middle = (rows[lower : lower + lanes] + rows[upper : upper + lanes]) / 2
+    first = np.zeros(lanes, np.int32)
+    for i in range(n - count):
+        for c in range(lanes):
+            first[c] += rows[(i + count) * lanes + c] - middle[c] < middle[c] - rows[i * lanes + c]
+    result[:] = 0
+    for i in range(n):
+        for c in range(lanes):
+            result[c] += rows[i * lanes + c] if first[c] <= i < first[c] + count else 0
+    for c in range(lanes):
+        result[c] /= count

@@ -5,6 +5,9 @@ pass collects those; a selection among them finds the k-th. Where the sample mis
 candidates: unlucky, or mostly zeros), a selection over the whole vector takes its place.
 """
 
+# pyright: reportCallIssue=false
+# numba itself gives an intrinsic its first argument
+
 import math
 
 import numpy as np
@@ -100,7 +103,7 @@ def _collect_span(values, threshold, start, stop, places):
     count = 0
     whole = stop - (stop - start) % LANES
     for block in range(start, whole, LANES):
-        bits = not_below(values, block, threshold)  # pyright: ignore[reportCallIssue]
+        bits = not_below(values, block, threshold)
         while bits != np.uint64(0):
             if count < len(places):
                 places[count] = block + first_bit(bits)
