@@ -6,8 +6,23 @@ __version__ = version("sparsefed")
 
 from sparsefed.attacks import PGD, Attack, Pool, Targeted
 from sparsefed.clients import FedAvg, Gradient
-from sparsefed.clips import AdaptiveClip, FixedClip, Unclipped
-from sparsefed.defenses import Mean, SparseFed
+from sparsefed.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
+from sparsefed.defenses import (
+    AutoSparseFed,
+    Bulyan,
+    FetchSGD,
+    GaussianNoise,
+    Krum,
+    LiteralNoise,
+    Mean,
+    Median,
+    MultiKrum,
+    PaperBulyan,
+    PaperFetchSGD,
+    PaperKrum,
+    SparseFed,
+    TrimmedMean,
+)
 from sparsefed.errors import DataError, RunError, SparseFedError, SpecError, UpdateError
 from sparsefed.experiment import Experiment, read_experiment
 from sparsefed.federation import Federation, ServerState, run_round
@@ -19,15 +34,27 @@ __all__ = [
     "PGD",
     "AdaptiveClip",
     "Attack",
+    "AutoSparseFed",
+    "Bulyan",
     "Constant",
     "DataError",
     "Experiment",
     "FedAvg",
     "Federation",
+    "FetchSGD",
     "FixedClip",
+    "GaussianNoise",
     "Gradient",
+    "Krum",
+    "LiteralNoise",
     "Mean",
+    "Median",
+    "MultiKrum",
+    "PaperBulyan",
+    "PaperFetchSGD",
+    "PaperKrum",
     "Pool",
+    "QuantileClip",
     "RunError",
     "ServerState",
     "SparseFed",
@@ -35,6 +62,7 @@ __all__ = [
     "SpecError",
     "Targeted",
     "Triangular",
+    "TrimmedMean",
     "Unclipped",
     "UpdateError",
     "Updates",

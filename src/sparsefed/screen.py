@@ -93,6 +93,9 @@ def evaluations(rows: list[Row], most: int = 12) -> Table:
         "honest_norm": "honest norm",
         "clipped": "clipped share",
         "support": "moved",
+        "mass_lost": "mass lost",
+        "kept": "kept",
+        "compromised_kept": "compromised kept",
     }
     present = {key: text for key, text in columns.items() if any(row.get(key) is not None for row in chosen)}
     return table("", present, chosen)

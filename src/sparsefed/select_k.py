@@ -7,7 +7,7 @@ scan from d/r in steps of d/r is kept as `scanned_k`.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,34 @@ from sparsefed.types import Matrix, Vector
 if TYPE_CHECKING:
     from sparsefed.federation import Federation
 
-__all__ = ["client_updates", "least_k", "loss_curve", "plot_loss", "scanned_k"]
+__all__ = ["Choice", "choose_k", "client_updates", "least_k", "loss_curve", "plot_loss", "scanned_k"]
+
+
+class Choice(NamedTuple):
+    """A k for one model and its clients, and what it loses."""
+
+    k: int
+    """The least k that loses at most `max_loss`."""
+    loss: float
+    """ω_k, the share of the ℓ1 mass that it loses."""
+    scanned_k: int
+    """What the listing's scan in steps of d/r finds."""
+    scanned_loss: float
+    max_loss: float
+    params: int
+    """d."""
+    clients: int
+    """How many clients' updates were looked at."""
+
+
+def choose_k(fed: "Federation", max_loss: float, clients: int = 20, picture: Path | None = None) -> Choice:
+    """Algorithm 11 on the updates of some honest clients at the initial model; draws the curve if asked."""
+    curve = loss_curve(client_updates(fed, clients))
+    k, scanned = least_k(curve, max_loss), scanned_k(curve, max_loss, fed.rounds_per_epoch)
+    if picture is not None:
+        plot_loss(curve, max_loss, picture)
+    losses = float(curve[k]), float(curve[scanned])
+    return Choice(k, losses[0], scanned, losses[1], max_loss, len(curve) - 1, clients)
 
 
 def loss_curve(gradients: Iterable[Vector]) -> np.ndarray:

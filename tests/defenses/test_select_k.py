@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sparsefed.errors import SpecError
 from sparsefed.federation import Federation
-from sparsefed.select_k import client_updates, least_k, loss_curve, plot_loss, scanned_k
+from sparsefed.select_k import choose_k, client_updates, least_k, loss_curve, scanned_k
 
 seeds = st.integers(0, 2**32 - 1)
 losses = st.floats(0, 0.99)
@@ -83,6 +83,12 @@ def test_the_clients_sampled_are_honest_and_follow_from_the_seed() -> None:
         client_updates(fed, 0)
 
 
-def test_the_picture_is_drawn(tmp_path) -> None:
-    plot_loss(curve_of(gradients_of(4)), 0.2, tmp_path / "loss.png")
+def test_choosing_for_a_federation_says_k_and_its_loss_and_draws_the_picture(tmp_path) -> None:
+    fed = Federation.of(small.experiment())
+    choice = choose_k(fed, max_loss=0.2, clients=5, picture=tmp_path / "loss.png")
+    curve = loss_curve(client_updates(fed, 5))
+    assert (choice.k, choice.loss) == (least_k(curve, 0.2), curve[choice.k])
+    assert choice.loss <= 0.2 < curve[choice.k - 1]
+    assert choice.scanned_loss <= 0.2
+    assert choice.scanned_k % (fed.network.size // fed.rounds_per_epoch) == 0
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
