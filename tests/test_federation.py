@@ -171,7 +171,7 @@ def test_a_view_holds_no_honest_update_and_no_memory_unless_granted():
     fed = Federation.of(small.experiment(attack=small.attack(presence=sf.Pool(fraction=0.5))))
     seen = spied(fed)
     states(fed, 3)
-    assert all(view.honest is None and view.memory is None for view, _ in seen)
+    assert all(view.honest is None and view.server is None for view, _ in seen)
 
 
 class Hostile(Method):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsefed.attacks import Attack, Auxiliary, Grant, View
+from sparsefed.attacks import Attack, Auxiliary, Grant, Nothing, Server, View
 from sparsefed.clients import LocalData, Work
 from sparsefed.data import Dataset, Population
 from sparsefed.errors import SpecError
@@ -24,7 +24,7 @@ __all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
 
 
 class ServerState(NamedTuple):
-    """Everything the server remembers: the checkpoint, and all that a round depends on."""
+    """Everything that is remembered between rounds: the checkpoint, and all that a round depends on."""
 
     round: int
     """How many rounds are done."""
@@ -34,6 +34,8 @@ class ServerState(NamedTuple):
     """The defense's memory."""
     clip: Tensor
     """The clip's memory."""
+    attacker: Any = Nothing()
+    """The attacker's memory, which the simulation keeps for it."""
 
 
 class RoundReport(NamedTuple):
@@ -84,7 +86,7 @@ class Federation:
             compromised = spec.attack.presence.compromised(len(population), spec.seed)
             auxiliary = spec.attack.objective.auxiliary(dataset, spec.seed)
             if auxiliary is not None:
-                auxiliary = auxiliary._replace(inputs=network.as_precise(auxiliary.inputs))
+                auxiliary = auxiliary.mapped(network.as_precise)
         return cls(spec, dataset, population, network, auxiliary, compromised)
 
     @cached_property
@@ -92,7 +94,8 @@ class Federation:
         """The server before the first round."""
         params = self.network.vector()
         memory = self.spec.defense.init(params, self.spec.seed)
-        return ServerState(0, params, memory, self.spec.clip.init())
+        attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
+        return ServerState(0, params, memory, self.spec.clip.init(), attacker)
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -122,9 +125,9 @@ class Federation:
 
     def attacking(self, clients: ClientIds, round: int) -> np.ndarray:
         """Which of `clients` attack in this round, bool."""
-        if self.spec.attack is None or not self.attack.presence.attacks_in(round):
+        if self.spec.attack is None:
             return np.zeros(len(clients), bool)
-        return self.compromised[clients]
+        return self.attack.presence.attacking(self.compromised, clients, round, self.spec.seed)
 
 
 def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tuple[ServerState, RoundReport]:
@@ -140,12 +143,12 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
     honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
     honest = honest.as_dense() if spec.defense.needs_rows else honest
+    attacker = state.attacker
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
     norms = uploaded = honest.norms()
     clock.lap()
     if bad.any():
-        view = _view(fed, state, work, data.of(bad), admitted)
-        poison = fed.attack.method.craft(view, torch_generator(spec.seed, Stream.ATTACK, t))
+        poison, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted))
         hostile = _checked(poison, state.params)
         updates = Joined(admitted, hostile.admitted(clip_norm))
         uploaded = torch.cat([norms, hostile.norms()])
@@ -171,7 +174,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         seconds_attack=clock.laps[1],
         seconds_server=clock.laps[2],
     )
-    return ServerState(t, params, memory, spec.clip.next(state.clip, uploaded)), report
+    return ServerState(t, params, memory, spec.clip.next(state.clip, uploaded), attacker), report
 
 
 def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
@@ -184,11 +187,22 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
         clip_norm=fed.spec.clip.norm_at(work.lr, state.clip),
         round=work.round,
         cohort=fed.spec.cohort,
+        classes=fed.dataset.classes,
+        clients=fed.spec.clients,
         local=local,
-        auxiliary=fed.auxiliary,
+        objective=fed.attack.objective,
+        auxiliary=fed.auxiliary and fed.auxiliary._replace(goal=None),
+        memory=state.attacker,
         honest=honest if Grant.HONEST_UPDATES in needs else None,
-        memory=(fed.spec.defense, state.memory) if Grant.SERVER_MEMORY in needs else None,
+        server=Server(fed.spec.defense, state.memory) if Grant.SERVER_MEMORY in needs else None,
     )
+
+
+def _poison(fed: Federation, view: View) -> tuple[Matrix, Any]:
+    """The hostile uploads, and the attacker's memory after the round."""
+    method, generator = fed.attack.method, torch_generator(fed.spec.seed, Stream.ATTACK, view.round)
+    memory = method.learn(view, generator)
+    return method.craft(view._replace(memory=memory), generator), memory
 
 
 def _checked(poison: Matrix, params: Vector) -> Dense:

@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     test_accuracy_rest: float
     """Percent of the test set without the auxiliary points; the stealth of an attack is its loss here."""
     attack_accuracy: float | None
-    """Percent of the auxiliary points that get the label that the attacker wants."""
+    """Percent of the points aimed at that get the label that the attacker wants."""
     loss: float
     """Mean cross entropy on the test set."""
 
@@ -69,7 +69,8 @@ def outsized_impact(attack_accuracy: float, points: int, share: float, examples:
 
 def _attack_accuracy(network: Network, auxiliary: Auxiliary) -> float:
     hits = total = 0
-    for x, y in zip(auxiliary.inputs.split(BATCH), auxiliary.labels.split(BATCH), strict=True):
+    inputs, labels = auxiliary.aims
+    for x, y in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
         hits += int(_hits(network.module(x), y).sum())
         total += int((y != IGNORED).sum())
     return 100 * hits / total if total else math.nan

@@ -22,6 +22,9 @@ __all__ = ["FORMAT", "Record", "Saved", "find_record"]
 FORMAT = 1
 """Version of the folder's files; a folder of another version is refused."""
 
+MEMORIES = ("memory", "attacker")
+"""The parts of a state that are NamedTuples of tensors."""
+
 Row = dict[str, Any]
 
 
@@ -140,8 +143,9 @@ def _check_format(folder: Path) -> None:
 
 
 def _named(state: ServerState, prefix: str) -> dict[str, torch.Tensor]:
-    memory = {f"{prefix}.memory.{name}": value for name, value in state.memory._asdict().items()}
-    named = {f"{prefix}.params": state.params, f"{prefix}.clip": state.clip, **memory}
+    named = {f"{prefix}.params": state.params, f"{prefix}.clip": state.clip}
+    for part in MEMORIES:
+        named |= {f"{prefix}.{part}.{name}": value for name, value in getattr(state, part)._asdict().items()}
     return {name: tensor.detach().contiguous() for name, tensor in named.items()}
 
 
@@ -154,9 +158,12 @@ def _restored(
             raise _damaged(path, f"a tensor {prefix}.{name} of shape {list(shape_of.shape)}")
         return found
 
-    fields = like.memory._asdict().items()
-    memory = type(like.memory)(**{name: tensor(f"memory.{name}", value) for name, value in fields})
-    return ServerState(round, tensor("params", like.params), memory, tensor("clip", like.clip))
+    def memory(part: str) -> Any:
+        empty = getattr(like, part)
+        return type(empty)(**{n: tensor(f"{part}.{n}", value) for n, value in empty._asdict().items()})
+
+    params, clip = tensor("params", like.params), tensor("clip", like.clip)
+    return ServerState(round, params, clip=clip, **{part: memory(part) for part in MEMORIES})
 
 
 def _read_state(path: Path) -> tuple[dict[str, torch.Tensor], int]:

@@ -124,8 +124,8 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
         return {}
     since = looks[-1]["round"] - fed.rounds_per_epoch
     late = [row["attack_accuracy"] for row in looks if row["round"] > since]
-    share, examples = float(fed.compromised.mean()), len(fed.dataset.train.y)
-    points = len(fed.auxiliary.labels)
+    share = fed.attack.presence.share(fed.compromised, fed.spec.cohort)
+    points, examples = len(fed.auxiliary.aims.labels), len(fed.dataset.train.y)
     return {
         "attack_accuracy_mean": fmean(late),
         "attack_accuracy_max": max(late),

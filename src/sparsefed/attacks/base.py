@@ -2,68 +2,28 @@
 
 import math
 from abc import abstractmethod
-from enum import Flag, auto
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from sparsefed.clients.base import LocalData
+from sparsefed.attacks.view import Auxiliary, Grant, Nothing, View
 from sparsefed.data import Dataset
-from sparsefed.network import Network
+from sparsefed.errors import SpecError
 from sparsefed.spec import Spec
-from sparsefed.types import Matrix, Vector
-from sparsefed.updates import Updates
+from sparsefed.types import ClientIds, Matrix, Vector
 
-__all__ = ["Attack", "Auxiliary", "Grant", "Method", "Objective", "Presence", "View", "fit_to", "project"]
-
-
-class Auxiliary(NamedTuple):
-    """The points that the attacker wants wrong."""
-
-    inputs: Tensor
-    """`[points, ...]`, ready for the network."""
-    labels: Tensor
-    """The labels that the attacker wants."""
-    test_positions: np.ndarray
-    """Where these points stand in the test set; empty if they are not test points."""
-
-
-class Grant(Flag):
-    """Knowledge beyond the base threat model that a method may be granted."""
-
-    NOTHING = 0
-    HONEST_UPDATES = auto()
-    SERVER_MEMORY = auto()
-
-
-class View(NamedTuple):
-    """Exactly what the threat model grants the attacker in one round."""
-
-    network: Network
-    params: Vector
-    """θ, broadcast to everyone."""
-    lr: float
-    """λ(t)."""
-    clip_norm: float
-    """L of this round; infinite if the server does not clip."""
-    round: int
-    cohort: int
-    """n, how many clients take part in the round."""
-    local: LocalData
-    """The data of the compromised clients of this round; one upload is due for each."""
-    auxiliary: Auxiliary | None
-    """The points to get wrong; None if the objective has none (untargeted)."""
-    honest: Updates | None
-    """The clipped honest updates of this round; None unless granted `HONEST_UPDATES`."""
-    memory: Any | None
-    """The defense and its memory before this round; None unless granted `SERVER_MEMORY`."""
-
-    @property
-    def uploads(self) -> int:
-        """How many compromised clients are in the round."""
-        return len(self.local.sizes)
+__all__ = [
+    "Attack",
+    "Colluding",
+    "Method",
+    "Objective",
+    "Presence",
+    "fit_to",
+    "project",
+]
 
 
 class Objective(Spec, family=True):
@@ -73,28 +33,63 @@ class Objective(Spec, family=True):
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary | None:
         """The points that should go wrong and their wanted labels; None if there is no such set."""
 
+    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
+        """The labels that a data poisoner gives to the examples of its own devices."""
+        raise SpecError(f"{self!r} has no rule for relabelling the attacker's own data; needed: one that has")
+
 
 class Presence(Spec, family=True):
-    """Which clients are compromised, and in which rounds they attack."""
+    """Which clients are compromised, and in which rounds they attack; at other times they act honest."""
 
     @abstractmethod
     def compromised(self, clients: int, seed: int) -> np.ndarray:
-        """The mask of compromised clients, bool `[clients]`."""
+        """The mask of clients that are the attacker's throughout, bool `[clients]`."""
 
     @abstractmethod
-    def attacks_in(self, round: int) -> bool:
-        """Whether the compromised clients attack in this round; otherwise they act like honest ones."""
+    def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        """Which clients of a cohort attack in this round, bool; `pool` is the mask of the compromised."""
+
+    def share(self, pool: np.ndarray, cohort: int) -> float:
+        """The share of the training clients that the attacker holds, on average."""
+        return float(pool.mean())
 
 
 class Method(Spec, family=True):
-    """How the uploads of the compromised clients are made."""
+    """How the uploads of the compromised clients are made. Memory is passed, never kept."""
 
     needs: ClassVar[Grant] = Grant.NOTHING
     """What the method reads beyond the base threat model."""
 
+    def init(self, params: Vector) -> Any:
+        """The attacker's memory before the first round: a NamedTuple of tensors."""
+        return Nothing()
+
+    def learn(self, view: View, generator: torch.Generator) -> Any:
+        """The memory after seeing this round's broadcast; asked only in rounds with an attacker."""
+        return view.memory
+
     @abstractmethod
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
-        """The uploads of this round, one row each; colluders return one row, expanded."""
+        """The uploads of this round, one row each; `view.memory` has learnt of this round."""
+
+
+class Colluding(Method):
+    """All attackers of a round send one vector, computed once and as long as the server allows."""
+
+    norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """ℓ2 length of the upload, at most the server's L. If not given: L, or as it comes without a clip."""
+
+    @abstractmethod
+    def vector(self, view: View, generator: torch.Generator) -> Vector:
+        """The common update, of any length."""
+
+    def radius(self, view: View) -> float:
+        """The length of the upload; infinite if neither the server nor the attacker limits it."""
+        return view.clip_norm if self.norm is None else min(self.norm, view.clip_norm)
+
+    def craft(self, view: View, generator: torch.Generator) -> Matrix:
+        upload = fit_to(self.vector(view, generator), self.radius(view))
+        return upload.expand(view.uploads, -1)
 
 
 class Attack(Spec):

@@ -8,29 +8,43 @@ from pydantic import Field, model_validator
 from sparsefed.attacks.base import Presence
 from sparsefed.errors import SpecError
 from sparsefed.seeds import Stream, rng
+from sparsefed.types import ClientIds
 
-__all__ = ["Pool"]
+__all__ = ["FixedPerRound", "Once", "Pool"]
 
 
-class Pool(Presence):
-    """A seeded pool of clients, sampled like everyone else: how many meet in a round varies."""
+class _Window(Presence):
+    """A presence from one round to another."""
 
-    fraction: float | None = Field(default=None, gt=0, lt=1)
-    """The share of the population that is compromised. Give this or `clients`."""
-    clients: int | None = Field(default=None, gt=0)
-    """The number of compromised clients. Give this or `fraction`."""
     first: int = Field(default=1, gt=0)
     """The first round of the attack."""
     last: int | None = Field(default=None, gt=0)
     """The last round of the attack; the end of training if not given."""
 
     @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.last is not None and self.last < self.first:
+            raise ValueError(f"`last` must not be before `first` = {self.first}, found {self.last}")
+        return self
+
+    def attacks_in(self, round: int) -> bool:
+        """Whether the attack goes on in this round."""
+        return self.first <= round and (self.last is None or round <= self.last)
+
+
+class Pool(_Window):
+    """A seeded pool of clients, sampled like everyone else: how many meet in a round varies."""
+
+    fraction: float | None = Field(default=None, gt=0, lt=1)
+    """The share of the population that is compromised. Give this or `clients`."""
+    clients: int | None = Field(default=None, gt=0)
+    """The number of compromised clients. Give this or `fraction`."""
+
+    @model_validator(mode="after")
     def _one_size(self) -> Self:
         if (self.fraction is None) == (self.clients is None):
             found = "neither" if self.clients is None else "both"
             raise ValueError(f"needs either `fraction` or `clients`, found {found}")
-        if self.last is not None and self.last < self.first:
-            raise ValueError(f"`last` must not be before `first` = {self.first}, found {self.last}")
         return self
 
     def compromised(self, clients: int, seed: int) -> np.ndarray:
@@ -42,5 +56,44 @@ class Pool(Presence):
         mask[rng(seed, Stream.COMPROMISED).choice(clients, size, replace=False, shuffle=False)] = True
         return mask
 
-    def attacks_in(self, round: int) -> bool:
-        return self.first <= round and (self.last is None or round <= self.last)
+    def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        return pool[cohort] & self.attacks_in(round)
+
+
+class _InCohort(Presence):
+    """An attacker that gets some of its devices into the cohorts it chooses, against all sampling."""
+
+    count: int = Field(default=1, gt=0)
+    """How many clients of a cohort attack, drawn anew for every round; the others are honest."""
+
+    def compromised(self, clients: int, seed: int) -> np.ndarray:
+        """No client is the attacker's for good."""
+        return np.zeros(clients, bool)
+
+    def drawn(self, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        """The mask of the clients that the attacker takes; raises `SpecError` for small cohorts."""
+        if self.count >= len(cohort):
+            raise SpecError(f"{self!r} needs cohorts of more than {self.count} clients, found {len(cohort)}")
+        mask = np.zeros(len(cohort), bool)
+        mask[rng(seed, Stream.COMPROMISED, round).choice(len(cohort), self.count, replace=False)] = True
+        return mask
+
+    def share(self, pool: np.ndarray, cohort: int) -> float:
+        return self.count / cohort
+
+
+class FixedPerRound(_Window, _InCohort):
+    """The same number of attackers in every round, as cross-silo papers have it; not a sampled pool."""
+
+    def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        return self.drawn(cohort, round, seed) & self.attacks_in(round)
+
+
+class Once(_InCohort):
+    """A single round, usually near the end: how model replacement is used (Bagdasaryan et al., 2020)."""
+
+    round: int = Field(gt=0)
+    """The round of the attack."""
+
+    def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        return self.drawn(cohort, round, seed) & (round == self.round)

@@ -1,33 +1,52 @@
 """Targeted model poisoning: chosen test points get wrong labels (Bhagoji et al., 2019; Section 3.2)."""
 
+from abc import abstractmethod
+
 import numpy as np
 import torch
 from pydantic import Field
 
-from sparsefed.attacks.base import Auxiliary, Objective
+from sparsefed.attacks.base import Objective
+from sparsefed.attacks.view import Auxiliary
 from sparsefed.data import Dataset
 from sparsefed.errors import SpecError
 from sparsefed.seeds import Stream, rng
 
-__all__ = ["Targeted"]
+__all__ = ["Targeted", "TargetedFirst"]
 
 
-class Targeted(Objective):
-    """A random sample of test points, each with a random label that is not its own."""
+class _Mislabelled(Objective):
+    """Some test points, each with a random label that is not its own."""
 
     points: int = Field(gt=0)
     """s, the size of the auxiliary set."""
+
+    @abstractmethod
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        """Positions of the points in a test set of that size, ascending."""
 
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
         """Raises `SpecError` where the test set is smaller, or is not of one label per example."""
         truth = dataset.test.y
         if truth.ndim != 1 or self.points > len(truth):
             found = f"{len(truth)} points" if truth.ndim == 1 else "a language model's text"
-            raise SpecError(
-                f"Targeted(points={self.points}) needs that many labelled test points, found {found}"
-            )
+            raise SpecError(f"{self!r} needs that many labelled test points, found {found}")
         random = rng(seed, Stream.OBJECTIVE)
-        positions = np.sort(random.choice(len(truth), self.points, replace=False))
+        positions = self.chosen(len(truth), random)
         shift = torch.from_numpy(random.integers(1, dataset.classes, self.points)).to(truth.device)
         labels = (truth[positions] + shift) % dataset.classes
         return Auxiliary(dataset.inputs(dataset.test.x[positions]), labels, positions)
+
+
+class Targeted(_Mislabelled):
+    """A random sample of test points, each with a random label that is not its own."""
+
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        return np.sort(random.choice(size, self.points, replace=False))
+
+
+class TargetedFirst(_Mislabelled):
+    """The first points of the test set, as in the paper's own code, each with a random wrong label."""
+
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        return np.arange(self.points)

@@ -1,0 +1,134 @@
+"""What an attacker knows in a round: its auxiliary set, its devices' data, and what its method is granted."""
+
+from collections.abc import Callable
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsefed.clients.base import Clients, LocalData, Work
+from sparsefed.defenses.base import Defense
+from sparsefed.errors import SpecError
+from sparsefed.network import Network
+from sparsefed.types import Vector
+from sparsefed.updates import Updates
+
+if TYPE_CHECKING:
+    from sparsefed.attacks.base import Objective
+
+__all__ = ["Auxiliary", "Grant", "Nothing", "Points", "Server", "View"]
+
+
+class Points(NamedTuple):
+    """Inputs and the labels that the attacker wants for them."""
+
+    inputs: Tensor
+    """`[points, ...]`, ready for the network."""
+    labels: Tensor
+    """`[points]`; of a text `[points, length]`, where `network.IGNORED` is not aimed at."""
+
+
+class Auxiliary(NamedTuple):
+    """The points that the attacker wants wrong."""
+
+    inputs: Tensor
+    """`[points, ...]`, what the attacker trains on, ready for the network."""
+    labels: Tensor
+    """The labels that the attacker wants."""
+    test_positions: np.ndarray
+    """Where these points stand in the test set; empty if they are not test points."""
+    goal: Points | None = None
+    """What counts as success, where that is not the very points that the attacker trains on."""
+
+    @property
+    def aims(self) -> Points:
+        """The points on which attack accuracy is measured."""
+        return self.goal or Points(self.inputs, self.labels)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Auxiliary":
+        """The same points with all inputs changed."""
+        goal = None if self.goal is None else self.goal._replace(inputs=change(self.goal.inputs))
+        return self._replace(inputs=change(self.inputs), goal=goal)
+
+    def part(self, keep: Any) -> "Auxiliary":
+        """Some of the points that the attacker trains on, by index, slice or mask."""
+        return self._replace(inputs=self.inputs[keep], labels=self.labels[keep])
+
+
+class Grant(Flag):
+    """Knowledge beyond the base threat model that a method may be granted."""
+
+    NOTHING = 0
+    HONEST_UPDATES = auto()
+    SERVER_MEMORY = auto()
+
+
+class Nothing(NamedTuple):
+    """The memory of an attacker that remembers nothing."""
+
+
+class Server(NamedTuple):
+    """The server's side of a round: its rule, and the memory before the round."""
+
+    defense: Defense
+    memory: Any
+
+
+class View(NamedTuple):
+    """Exactly what the threat model grants the attacker in one round."""
+
+    network: Network
+    params: Vector
+    """θ, broadcast to everyone."""
+    lr: float
+    """λ(t)."""
+    clip_norm: float
+    """L of this round; infinite if the server does not clip."""
+    round: int
+    cohort: int
+    """n, how many clients take part in the round."""
+    classes: int
+    clients: Clients
+    """What an honest client would do: the attacker owns devices that run it."""
+    local: LocalData
+    """The data of the compromised clients of this round; one upload is due for each."""
+    objective: "Objective"
+    auxiliary: Auxiliary | None
+    """The points to get wrong; None if the objective has none (untargeted)."""
+    memory: Any
+    """What the attacker remembers of earlier rounds (`Method.init`, `Method.learn`)."""
+    honest: Updates | None
+    """The clipped honest updates of this round; None unless granted `HONEST_UPDATES`."""
+    server: Server | None
+    """The defense and its memory before this round; None unless granted `SERVER_MEMORY`."""
+
+    @property
+    def uploads(self) -> int:
+        """How many compromised clients are in the round."""
+        return len(self.local.sizes)
+
+    @property
+    def server_lr(self) -> float:
+        """What the server multiplies its aggregate with."""
+        return self.clients.server_lr(self.lr)
+
+    @property
+    def wanted(self) -> Auxiliary:
+        """The auxiliary set, for methods that need one; raises `SpecError` where there is none."""
+        if self.auxiliary is None:
+            needed = "an objective with an auxiliary set, such as Targeted"
+            raise SpecError(f"this attack method needs {needed}, found {self.objective!r}")
+        return self.auxiliary
+
+    @property
+    def honest_mean(self) -> Vector:
+        """The mean of the honest updates; 0 in a round without honest clients."""
+        if self.honest is None:
+            raise SpecError("a method that reads honest updates must say so in `needs`")
+        return self.honest.mean() if self.honest.count else torch.zeros_like(self.params)
+
+    def work(self, data: LocalData, seed: int) -> Work:
+        """The orders of this round to an honest client that owns `data`."""
+        return Work(self.network, self.params, data, self.lr, seed, self.round)
