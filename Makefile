@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+JUDGES := .venv/.judges
 
 .PHONY: setup demo test check format bench clean
 
@@ -16,7 +17,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## the main job in under two minutes, on data that ships with scikit-learn
 	@$(BIN)/sparsefed demo
 
-test: $(STAMP)
+# Without --no-deps pip would exchange packages of ours for older ones, and torch for a larger build.
+$(JUDGES): $(STAMP) tests/requirements-judges.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/requirements-judges.txt && touch $@ || echo "not installed: tests/requirements-judges.txt; the tests that need it will be skipped"
+
+test: $(JUDGES)
 	@$(BIN)/python -m pytest
 
 check: $(STAMP)
