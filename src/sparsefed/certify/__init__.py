@@ -1,0 +1,64 @@
+"""The certified radius: what poisoning within a budget can do at most (Sections 2.1, 2.2, A.1 to A.3).
+
+`log_radius` is the theorem; the other modules supply what goes into it and what follows from it.
+"""
+
+from sparsefed.certify.budget import (
+    ADDED,
+    REPLACED,
+    Counting,
+    OncePerEpoch,
+    SampledPool,
+    Threat,
+    WorstCase,
+    l1_budget,
+    l2_budget,
+)
+from sparsefed.certify.convergence import convergence_bound
+from sparsefed.certify.lipschitz import Oracle, local_steps, softmax_lipschitz, softmax_oracle
+from sparsefed.certify.lower_bound import LowerBound, lipschitz_lower_bound
+from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
+from sparsefed.certify.predictions import certified_accuracy, gaps, l1_reach, l2_reach, surviving
+from sparsefed.certify.printed import Printed, algorithm3, theorem1, theorem2
+from sparsefed.certify.radius import log_radii, log_radius, log_weights, width
+from sparsefed.certify.sparsity import Sparsity, measure, memory_bound, prior_gamma, prior_omega
+
+__all__ = [
+    "ADDED",
+    "REPLACED",
+    "Counting",
+    "LowerBound",
+    "OncePerEpoch",
+    "Printed",
+    "SampledPool",
+    "Oracle",
+    "Sparsity",
+    "Threat",
+    "WorstCase",
+    "algorithm3",
+    "certified_accuracy",
+    "convergence_bound",
+    "convex_radii",
+    "error_bound_l2",
+    "gaps",
+    "l1_budget",
+    "l1_reach",
+    "l2_budget",
+    "l2_reach",
+    "lipschitz_lower_bound",
+    "local_steps",
+    "log_memory_radii",
+    "log_radii",
+    "log_radius",
+    "log_weights",
+    "measure",
+    "memory_bound",
+    "prior_gamma",
+    "prior_omega",
+    "softmax_lipschitz",
+    "softmax_oracle",
+    "surviving",
+    "theorem1",
+    "theorem2",
+    "width",
+]
