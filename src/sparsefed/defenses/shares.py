@@ -1,9 +1,10 @@
 """Whose values a coordinate-wise rule lets in, estimated on a sample of the coordinates."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sparsefed.types import Matrix, PerClient
+from sparsefed.types import PerClient
 from sparsefed.updates import Dense
 
 __all__ = ["central_shares", "ranked_shares"]
@@ -17,24 +18,25 @@ def ranked_shares(rows: Dense, first: int, last: int, among: Tensor | None = Non
 
     Ranks are counted among the clients `among`, all if not given.
     """
-    values, clients = _sample(rows, among)
-    return _shares(values, first, last, clients, rows.count)
+    clients = np.arange(rows.count) if among is None else among.numpy()
+    return _shares(_sample(rows)[:, clients], first, last, clients, rows.count)
 
 
 def central_shares(rows: Dense, count: int, among: Tensor) -> PerClient:
     """Per client, the share of coordinates at which it is among the `count` nearest the median of `among`."""
-    values, clients = _sample(rows, among)
-    return _shares((values - values.quantile(0.5, dim=0)).abs(), 0, count, clients, rows.count)
+    values = _sample(rows)[:, among.numpy()]
+    distances = np.abs(values - np.median(values, axis=1, keepdims=True))
+    return _shares(distances, 0, count, among.numpy(), rows.count)
 
 
-def _sample(rows: Dense, among: Tensor | None) -> tuple[Matrix, Tensor]:
-    columns = torch.linspace(0, rows.size - 1, min(rows.size, SAMPLE), dtype=torch.float64).long()
-    values = rows.matrix[:, columns.to(rows.matrix.device)]
-    values = (values if rows.factors is None else values * rows.factors[:, None]).double().cpu()
-    clients = torch.arange(rows.count) if among is None else among
-    return values[clients], clients
+def _sample(rows: Dense) -> np.ndarray:
+    """The values of some coordinates, `[coordinates, clients]`."""
+    columns = np.unique(np.linspace(0, rows.size - 1, SAMPLE).astype(np.int64))
+    values = rows.matrix.index_select(1, torch.from_numpy(columns).to(rows.matrix.device))
+    values = values if rows.factors is None else values * rows.factors[:, None]
+    return np.ascontiguousarray(values.double().cpu().numpy().T)
 
 
-def _shares(values: Matrix, first: int, last: int, clients: Tensor, count: int) -> PerClient:
-    kept = clients[values.argsort(dim=0, stable=True)[first:last]]
-    return kept.flatten().bincount(minlength=count).double() / values.shape[1]
+def _shares(values: np.ndarray, first: int, last: int, clients: np.ndarray, count: int) -> PerClient:
+    kept = clients[values.argsort(axis=1, kind="stable")[:, first:last]]
+    return torch.from_numpy(np.bincount(kept.ravel(), minlength=count) / len(values))
