@@ -127,13 +127,16 @@ def _average_near_median(rows, lanes, count, result):
     n = len(rows) // lanes
     lower, upper = (n - 1) // 2 * lanes, n // 2 * lanes
     middle = (rows[lower : lower + lanes] + rows[upper : upper + lanes]) / 2
-    first = np.zeros(lanes, np.int32)
+    zero, one = rows.dtype.type(0), rows.dtype.type(1)
+    first = np.zeros(lanes, rows.dtype)  # numbers of one width keep the loops in vector registers
     for i in range(n - count):
         for c in range(lanes):
-            first[c] += rows[(i + count) * lanes + c] - middle[c] < middle[c] - rows[i * lanes + c]
+            farther = rows[(i + count) * lanes + c] - middle[c] < middle[c] - rows[i * lanes + c]
+            first[c] += one if farther else zero
     result[:] = 0
     for i in range(n):
+        rank, above = rows.dtype.type(i), rows.dtype.type(i - count)
         for c in range(lanes):
-            result[c] += rows[i * lanes + c] if first[c] <= i < first[c] + count else 0
+            result[c] += rows[i * lanes + c] if above < first[c] <= rank else zero
     for c in range(lanes):
-        result[c] /= count
+        result[c] /= rows.dtype.type(count)

@@ -11,16 +11,17 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["ROW_BYTES", "aligned", "average_rows", "exchange", "load_row"]
+__all__ = ["ALIGNMENT", "ROW_BYTES", "aligned", "average_rows", "exchange", "load_row"]
 
 ROW_BYTES = 256
-_ALIGNMENT = 64
+ALIGNMENT = 64
+"""Bytes: of a cache line, and of the widest register."""
 
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:
     """An uninitialised array whose data start at a multiple of 64 bytes."""
-    room = np.empty(count + _ALIGNMENT, dtype)
-    start = (-room.ctypes.data % _ALIGNMENT) // room.itemsize
+    room = np.empty(count + ALIGNMENT, dtype)
+    start = (-room.ctypes.data % ALIGNMENT) // room.itemsize
     return room[start : start + count]
 
 
@@ -31,10 +32,10 @@ def exchange(typingctx, scratch, a, b):
     def codegen(context, builder, signature, arguments):
         at_a = _row_address(context, builder, signature.args[0], arguments[0], arguments[1])
         at_b = _row_address(context, builder, signature.args[0], arguments[0], arguments[2])
-        x, y = (builder.load(address, align=_ALIGNMENT) for address in (at_a, at_b))
+        x, y = (builder.load(address, align=ALIGNMENT) for address in (at_a, at_b))
         less = builder.fcmp_ordered("<", x, y)
-        builder.store(builder.select(less, x, y), at_a, align=_ALIGNMENT)
-        builder.store(builder.select(less, y, x), at_b, align=_ALIGNMENT)
+        builder.store(builder.select(less, x, y), at_a, align=ALIGNMENT)
+        builder.store(builder.select(less, y, x), at_b, align=ALIGNMENT)
         return context.get_dummy_value()
 
     return types.void(scratch, types.intp, types.intp), codegen
@@ -50,7 +51,7 @@ def load_row(typingctx, source, start, factor, scratch, a):  # noqa: PLR0917
         numbers = builder.load(address, align=signature.args[0].dtype.bitwidth // 8)
         scaled = builder.fmul(numbers, _splat(builder, factor, numbers.type))
         target = _row_address(context, builder, signature.args[3], scratch, a)
-        builder.store(scaled, target, align=_ALIGNMENT)
+        builder.store(scaled, target, align=ALIGNMENT)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, source.dtype, scratch, types.intp), codegen
@@ -68,7 +69,7 @@ def average_rows(typingctx, scratch, first, last, target, start):  # noqa: PLR09
         beyond, step = (ir.Constant(first.type, number) for number in (1, lanes))
         stop = builder.add(last, beyond)
         with cgutils.for_range_slice(builder, first, stop, step) as (a, _):
-            row = builder.load(_row_address(context, builder, kind, array, a), align=_ALIGNMENT)
+            row = builder.load(_row_address(context, builder, kind, array, a), align=ALIGNMENT)
             builder.store(builder.fadd(builder.load(total), row), total)
             one = ir.Constant(vector.element, 1.0)
             builder.store(builder.fadd(builder.load(count), one), count)
