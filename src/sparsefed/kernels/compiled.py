@@ -38,7 +38,8 @@ def threads(work: int) -> Iterator[int]:
 
     `work` is about how many numbers are read: few are not worth waking another thread.
     """
-    most = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
+    torch_threads = torch.get_num_threads()
+    most = min(torch_threads, numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
     count = max(1, min(most, work // _PER_THREAD))
     with _one_at_a_time:
         before = numba.get_num_threads()
@@ -47,3 +48,4 @@ def threads(work: int) -> Iterator[int]:
             yield count
         finally:
             numba.set_num_threads(before)
+            torch.set_num_threads(torch_threads)  # numba has set the runtime that both share to its own
