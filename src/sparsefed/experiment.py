@@ -48,7 +48,8 @@ class Experiment(Spec):
     twin: bool = False
     """Whether to run the same experiment without the attack beside it, to measure the distance."""
     evaluate_every: int | None = Field(default=None, gt=0)
-    """Rounds between evaluations; a 24th of the run if not given. The last round is always evaluated."""
+    """Rounds between evaluations; a 24th of the run if not given. The last round is always evaluated,
+    and the round in which the attackers leave."""
     precision: Literal["float32", "float64"] = "float32"
     """Type of the parameters and of all arithmetic on them."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
@@ -57,7 +58,8 @@ class Experiment(Spec):
     def evaluated(self, round: int) -> bool:
         """Whether the model is evaluated after this round."""
         every = self.evaluate_every or max(1, self.rounds // 24)
-        return round % every == 0 or round == self.rounds
+        leave = None if self.attack is None else self.attack.presence.ends
+        return round % every == 0 or round in (self.rounds, leave)
 
 
 def read_experiment(path: Path, changes: Iterable[str] = ()) -> Experiment:

@@ -11,7 +11,7 @@ from sparsefed.data import Dataset
 from sparsefed.network import IGNORED, Network, mean_cross_entropy
 from sparsefed.types import Vector
 
-__all__ = ["Evaluation", "chance", "evaluate", "outsized_impact"]
+__all__ = ["Evaluation", "chance", "class_accuracies", "evaluate", "outsized_impact"]
 
 BATCH = 1000
 
@@ -45,15 +45,34 @@ def _evaluate(network: Network, dataset: Dataset, auxiliary: Auxiliary | None) -
         hits.append(_hits(logits, y))
         scored.append((y != IGNORED).flatten(1).sum(1) if y.ndim > 1 else torch.ones_like(y))
     hit, total = torch.cat(hits), torch.cat(scored)
-    rest = torch.ones(len(hit), dtype=torch.bool, device=hit.device)
-    if auxiliary is not None:
-        rest[torch.from_numpy(auxiliary.test_positions)] = False
+    rest = _rest(dataset, auxiliary)
     return Evaluation(
         _percent(hit.sum(), total.sum()),
         _percent(hit[rest].sum(), total[rest].sum()),
         None if auxiliary is None else _attack_accuracy(network, auxiliary),
         loss / max(int(total.sum()), 1),
     )
+
+
+def class_accuracies(
+    network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None
+) -> list[float]:
+    """Percent right in each class's test points without the auxiliary ones, NaN where none is left.
+
+    Empty for a language model.
+    """
+    truth, rest = dataset.test.y, _rest(dataset, auxiliary)
+    if truth.ndim > 1:
+        return []
+    network.bind(params)
+    with network.evaluating():
+        hits = [
+            _hits(network.module(network.as_precise(dataset.inputs(x))), y)
+            for x, y in zip(dataset.test.x.split(BATCH), truth.split(BATCH), strict=True)
+        ]
+    right = truth[rest & (torch.cat(hits) > 0)].bincount(minlength=dataset.classes)
+    total = truth[rest].bincount(minlength=dataset.classes)
+    return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
 
 
 def chance(dataset: Dataset) -> float:
@@ -63,8 +82,16 @@ def chance(dataset: Dataset) -> float:
 
 
 def outsized_impact(attack_accuracy: float, points: int, share: float, examples: int) -> float:
-    """OIF (Appendix B.1.6): points poisoned, over the attackers' share of the clients' examples."""
-    return attack_accuracy / 100 * points / (share * examples)
+    """OIF (Appendix B.1.6): points poisoned, over the attackers' share of the examples; or NaN."""
+    return attack_accuracy / 100 * points / (share * examples) if share > 0 else math.nan
+
+
+def _rest(dataset: Dataset, auxiliary: Auxiliary | None) -> Tensor:
+    """Mask of the test points that are not auxiliary points."""
+    rest = torch.ones(len(dataset.test.y), dtype=torch.bool, device=dataset.test.y.device)
+    if auxiliary is not None:
+        rest[torch.from_numpy(auxiliary.test_positions)] = False
+    return rest
 
 
 def _attack_accuracy(network: Network, auxiliary: Auxiliary) -> float:

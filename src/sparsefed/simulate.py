@@ -18,7 +18,7 @@ import torch
 import sparsefed
 from sparsefed.experiment import Experiment
 from sparsefed.federation import Federation, RoundReport, ServerState, run_round
-from sparsefed.metrics import chance, evaluate, outsized_impact
+from sparsefed.metrics import chance, class_accuracies, evaluate, outsized_impact
 from sparsefed.record import Record, Row, Saved
 
 __all__ = ["play", "simulate"]
@@ -111,7 +111,8 @@ def _result(
         "params": fed.network.size,
         "rejected": sum(row["rejected"] for row in rows),
         **_attack_result(fed, looks),
-        **(_twin_result(state, twin, final) if twin is not None else {}),
+        **_persistence(fed, looks),
+        **(_twin_result(fed, state, twin, final) if twin is not None else {}),
         **_cost(fed, rows),
         "environment": _environment(fed.spec.device),
     }
@@ -134,15 +135,39 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
     }
 
 
-def _twin_result(state: ServerState, twin: ServerState, final: Row) -> Row:
-    """How far the attack has moved the model from the one it would have been (Definition 2)."""
-    difference = state.params - twin.params
+def _persistence(fed: Federation, looks: list[Row]) -> Row:
+    """For how many rounds the attack lives on after the attackers have left; None if to the end."""
+    left = fed.spec.attack.presence.ends if fed.spec.attack is not None else None
+    after = [(row["round"], row["attack_accuracy"]) for row in looks if left and row["round"] >= left]
+    if fed.auxiliary is None or len(after) < 2:
+        return {}
+    (left, start), *later = after
     return {
+        "attack_accuracy_at_leave": start,
+        "persistence_rounds": next((round - left for round, hit in later if hit <= start / 2), None),
+    }
+
+
+def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: Row) -> Row:
+    """How far the attack moved the model from the one it would have been (Definition 2), and its price."""
+    difference = state.params - twin.params
+    ours, theirs = (
+        class_accuracies(fed.network, params, fed.dataset, fed.auxiliary)
+        for params in (state.params, twin.params)
+    )
+    lost = [_plain(_lost(before, after)) for before, after in zip(theirs, ours, strict=True)]
+    return {
+        "stealth_loss": _lost(final.get("twin_test_accuracy_rest"), final.get("test_accuracy_rest")),
+        "stealth_loss_by_class": lost,
         "twin_test_accuracy": final.get("twin_test_accuracy"),
         "twin_attack_accuracy": final.get("twin_attack_accuracy"),
         "distance_l1": float(torch.linalg.vector_norm(difference, 1)),
         "distance_l2": float(torch.linalg.vector_norm(difference)),
     }
+
+
+def _lost(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after
 
 
 def _cost(fed: Federation, rows: list[Row]) -> Row:

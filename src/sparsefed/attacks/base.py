@@ -49,6 +49,11 @@ class Presence(Spec, family=True):
     def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         """Which clients of a cohort attack in this round, bool; `pool` is the mask of the compromised."""
 
+    @property
+    def ends(self) -> int | None:
+        """The last round with attackers in it; None if they stay."""
+        return None
+
     def share(self, pool: np.ndarray, cohort: int) -> float:
         """The share of the training clients that the attacker holds, on average."""
         return float(pool.mean())

@@ -2,19 +2,22 @@
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sparsefed.attacks.pgd import PGD
 from sparsefed.attacks.view import View
-from sparsefed.types import Matrix
+from sparsefed.types import Matrix, Vector
 
 __all__ = ["ModelReplacement"]
 
 
 class ModelReplacement(PGD):
-    """Train X on the auxiliary set near θ, and send γ(θ − X) with γ = n / (m λ), m attackers among n clients.
+    """Train X from θ, and send γ(θ − X) with γ = n / (m λ), m attackers among n clients.
 
-    Under a bound L the training stays within L / γ of θ (Sun et al., 2019), so that nothing is cut off:
-    the server's model then becomes X, up to the honest updates and the server's momentum.
+    Every step descends the mean of two losses: on a batch of the auxiliary set, and on the attacker's own
+    clean data, which keeps X good at the task (Bagdasaryan mixes both in one batch). Under a bound L the
+    training stays within L / γ of θ (Sun et al., 2019), so that nothing is cut off: the server's model
+    becomes X, up to the honest updates and the server's momentum.
     """
 
     epochs: int = Field(default=50, gt=0)
@@ -29,6 +32,10 @@ class ModelReplacement(PGD):
     def radius(self, view: View) -> float:
         """How far X may be from θ."""
         return super().radius(view) / self.factor(view)
+
+    def gradient(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
+        clean = view.network.gradient(view.local.inputs, view.local.labels)
+        return (view.network.gradient(inputs, labels) + clean) / 2
 
     def finished(self, view: View) -> bool:
         with view.network.evaluating():

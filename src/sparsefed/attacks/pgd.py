@@ -31,23 +31,31 @@ class PGD(Colluding):
 
     def descend(self, view: View, generator: torch.Generator, kept: Tensor | None = None) -> Vector:
         """As `vector`; with `kept`, a mask `[params]`, only those coordinates may move."""
+        lr = self.boost * self.lr(view)
         inputs, labels, *_ = view.wanted
-        lr = self.boost * (view.lr if self.local_lr is None else self.local_lr)
         local = view.params.clone()  # M₀ ← θ
         view.network.bind(local)
         for _ in range(self.epochs):
             order = torch.randperm(len(labels), generator=generator).to(labels.device)
             for batch in order.split(self.batch_size):
-                gradient = view.network.gradient(inputs[batch], labels[batch])
+                gradient = self.gradient(view, inputs[batch], labels[batch])
                 local -= lr * (gradient if kept is None else gradient * kept)  # M̂ ← M − ηg
                 self.confine(local, view)
             if self.finished(view):
                 break
         return view.params - local
 
+    def gradient(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
+        """The attack gradient g on one batch; the network is bound to M."""
+        return view.network.gradient(inputs, labels)
+
     def finished(self, view: View) -> bool:
         """Whether to end before the last epoch, asked after each; the network is bound to M."""
         return False
+
+    def lr(self, view: View) -> float:
+        """η of this round."""
+        return view.lr if self.local_lr is None else self.local_lr
 
     def confine(self, local: Vector, view: View) -> None:
         """M ← M₀ + P(M̂ − M₀), in place: back into the ball around θ."""

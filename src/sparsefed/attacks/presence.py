@@ -27,6 +27,10 @@ class _Window(Presence):
             raise ValueError(f"`last` must not be before `first` = {self.first}, found {self.last}")
         return self
 
+    @property
+    def ends(self) -> int | None:
+        return self.last
+
     def attacks_in(self, round: int) -> bool:
         """Whether the attack goes on in this round."""
         return self.first <= round and (self.last is None or round <= self.last)
@@ -94,6 +98,10 @@ class Once(_InCohort):
 
     round: int = Field(gt=0)
     """The round of the attack."""
+
+    @property
+    def ends(self) -> int | None:
+        return self.round
 
     def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         return self.drawn(cohort, round, seed) & (round == self.round)
