@@ -1,10 +1,14 @@
-"""Where the tests find real data, if there is any."""
+"""What all tests share: no time limits, one thread, and where to find real data, if there is any."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # a busy machine is no reason to fail
 
 
 @pytest.fixture(scope="session")

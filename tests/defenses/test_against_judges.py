@@ -15,7 +15,7 @@ import pytest
 from sparsefed.defenses import Aggregate, Bulyan, Krum, Median, MultiKrum, TrimmedMean
 from sparsefed.updates import dense
 
-CASES = 1500
+CASES = 1000
 
 
 @pytest.fixture(scope="module")
