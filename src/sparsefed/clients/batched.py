@@ -1,83 +1,85 @@
-"""The whole cohort in one pass: every client's norm and the clipped sum, without a gradient per client."""
+"""The whole cohort in a few passes: every client's norm and the clipped sum, without a gradient per client.
 
-from collections.abc import Iterator
+At τ = 1 all honest clients share θ, and a client's clip depends on the client alone. So clients go
+through the network in chunks; a chunk tells every client's norm, then the sum of its clipped gradients.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsefed.clients.base import Work
-from sparsefed.clients.ghost.base import Gradients, Layer
-from sparsefed.clients.ghost.tape import run_pass
-from sparsefed.network import IGNORED
+from sparsefed.clients.chunks import Chunk, chunk_of, cuts
+from sparsefed.clients.ghost.base import Layer, Rows, Sums, Visitor
+from sparsefed.clients.ghost.tape import ghost_pass
+from sparsefed.clients.ghost.tied import cross_terms
 from sparsefed.types import Matrix, PerClient, Vector
 from sparsefed.updates import clip_factors
 
-__all__ = ["Batched"]
-
-CLIENTS_PER_CHUNK = 20
-"""Bounds the memory of a pass; a client's clip depends on the client alone, so any cut is as good."""
-PADDING = 1.5
-"""Most examples of a chunk, with the repeated ones, over those without."""
+__all__ = ["Batched", "Engine"]
 
 
-class Chunk(NamedTuple):
-    """Some clients with equally many examples each; those short of examples repeat one, unlabelled."""
+class Engine(NamedTuple):
+    """How a chunk goes through a network."""
 
-    clients: np.ndarray
-    """Positions in the cohort."""
-    inputs: Tensor
-    labels: Tensor
+    run: Callable[[nn.Module, Chunk, Visitor, bool], None] = ghost_pass
+    examples: int = 100
+    """Most examples of a chunk: bounds the memory, and changes results by rounding only."""
+    channels_last: bool = False
+    """Whether images and the weights of convolutions are laid out with channels last."""
 
 
 class Batched:
-    """A source of updates u = g + wd·θ that takes the cohort through the network in chunks of clients."""
+    """A source of updates uᵢ = gᵢ + wd·θ, gᵢ the gradient of a client's mean loss."""
 
-    def __init__(self, work: Work, weight_decay: float = 0.0, per_chunk: int = CLIENTS_PER_CHUNK) -> None:
-        self.work, self.weight_decay, self.per_chunk = work, weight_decay, per_chunk
+    def __init__(self, work: Work, weight_decay: float = 0.0, engine: Engine | None = None) -> None:
+        self.work, self.weight_decay, self.engine = work, weight_decay, engine or Engine()
         self.count, self.size = len(work.data.sizes), work.network.size
 
     @torch.no_grad()
     def reduce(self, clip_norm: float) -> tuple[PerClient, Vector]:
         params, network = self.work.params, self.work.network
         norms, total = params.new_zeros(self.count), params.new_zeros(self.size)
-        network.bind(params)
-        sums = _accumulators(network.parameters, network.views(total))
         weight = params.new_zeros(())
-        for clients in self._cuts(np.argsort(self.work.data.sizes, kind="stable")):
-            norms[clients], chunk_weight = self._reduce(clients, clip_norm, sums)
-            weight += chunk_weight
+        network.bind(params)
+        sums = self._sums(network.views(total))
+        sizes = self.work.data.sizes
+        for clients in cuts(sizes, np.argsort(sizes, kind="stable"), self.engine.examples):
+            norms[clients], factors = self._reduce(clients, clip_norm, sums)
+            weight += factors
         for parameter, view in zip(network.parameters, network.views(total), strict=True):
-            if sums[parameter].data_ptr() != view.data_ptr():
+            if self.engine.channels_last and view.ndim == 4:
                 view.copy_(sums[parameter])
         network.bind(params)
         if self.weight_decay:
             total += self.weight_decay * weight * params
         return norms, total
 
-    def _reduce(self, clients: np.ndarray, clip_norm: float, sums: Gradients) -> tuple[PerClient, Tensor]:
+    def _reduce(self, clients: np.ndarray, clip_norm: float, sums: Sums) -> tuple[PerClient, Tensor]:
         """Norms of some clients, and Σ of their clip factors after adding their gradients to `sums`."""
         layers: list[Layer] = []
         squares: list[Tensor] = []
 
         def measure(layer: Layer, dy: Tensor) -> None:
-            layers.append(layer)
-            squares.append(layer.measure(dy))
-            if self.weight_decay:
+            if self.weight_decay:  # ‖g + wd·θ‖² = ‖g‖² + 2 wd ⟨g, θ⟩ + wd² ‖θ‖²
                 squares.append(2 * self.weight_decay * layer.inner(dy))
+            squares.append(layer.measure(dy))
+            layers.append(layer)
 
-        self._pass(self._chunk(clients), measure)
+        self._run(clients, measure)
+        squares += cross_terms(layers)
         if self.weight_decay:
-            squares.append((self.weight_decay * self.work.params).square().sum().expand(len(clients)))
+            decay = self.weight_decay * torch.linalg.vector_norm(self.work.params)
+            squares.append(decay.square().expand(len(clients)))
         norms = torch.stack(squares).sum(0).clamp(min=0).sqrt()
         finite = norms.isfinite().cpu().numpy()
         if not finite.all():  # 0 · NaN would taint the others' sum
             layers.clear()
-            weight = (
-                self._reduce(clients[finite], clip_norm, sums)[1] if finite.any() else norms.new_zeros(())
-            )
-            return norms, weight
+            nothing = norms.new_zeros(())
+            return norms, self._reduce(clients[finite], clip_norm, sums)[1] if finite.any() else nothing
         factors = clip_factors(norms, clip_norm)
         for layer in layers:
             layer.add(factors, sums)
@@ -85,51 +87,32 @@ class Batched:
 
     @torch.no_grad()
     def rows(self) -> Matrix:
-        network = self.work.network
-        matrix = self.work.params.new_zeros(self.count, self.size)
-        network.bind(self.work.params)
-        for clients in self._cuts(np.arange(self.count)):
-            part = matrix[clients[0] : clients[-1] + 1]
-            rows = dict(zip(network.parameters, network.views(part), strict=True))
-            self._pass(self._chunk(clients), lambda layer, dy, rows=rows: layer.write(dy, rows))
+        params, network = self.work.params, self.work.network
+        matrix = params.new_empty(self.count, self.size)
+        network.bind(params)
+        for clients in cuts(self.work.data.sizes, np.arange(self.count), self.engine.examples):
+            views = network.views(matrix[clients[0] : clients[-1] + 1])
+            rows = Rows(dict(zip(network.parameters, views, strict=True)))
+            self._run(clients, lambda layer, dy, rows=rows: layer.write(dy, rows))
+            rows.finish()
         if self.weight_decay:
-            matrix += self.weight_decay * self.work.params
+            matrix += self.weight_decay * params
         return matrix
 
-    def _pass(self, chunk: Chunk, visit) -> None:
-        run_pass(self.work.network.module, chunk, visit, keep_outputs=self.weight_decay > 0)
+    def _run(self, clients: np.ndarray, visit: Visitor) -> None:
+        chunk = chunk_of(self.work.data, clients)
+        if self.engine.channels_last and chunk.inputs.ndim == 4:
+            # `to`, not `contiguous`: a single channel would count as first and last, and stay first
+            chunk = chunk._replace(inputs=chunk.inputs.to(memory_format=torch.channels_last))
+        self.engine.run(self.work.network.module, chunk, visit, self.weight_decay > 0)
 
-    def _cuts(self, order: np.ndarray) -> Iterator[np.ndarray]:
-        """`order` cut into runs of clients of similar sizes."""
-        sizes, start = self.work.data.sizes[order], 0
-        for end in range(1, len(order) + 1):
-            run = sizes[start : end + 1]
-            if len(run) > self.per_chunk or end == len(order) or len(run) * run.max() > PADDING * run.sum():
-                yield order[start:end]
-                start = end
-
-    def _chunk(self, clients: np.ndarray) -> Chunk:
-        data = self.work.data
-        sizes, starts = data.sizes[clients], (np.cumsum(data.sizes) - data.sizes)[clients]
-        places = np.arange(sizes.max())
-        missing = places >= sizes[:, None]
-        examples = torch.from_numpy(starts[:, None] + np.where(missing, 0, places)).to(data.labels.device)
-        inputs, labels = data.inputs[examples.flatten()], data.labels[examples.flatten()]
-        if missing.any():
-            labels[torch.from_numpy(missing.ravel()).to(labels.device)] = IGNORED
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return Chunk(clients, inputs, labels)
-
-
-def _accumulators(parameters: list, views: list[Tensor]) -> Gradients:
-    """A zero per parameter: a view of the total, or apart where the layout differs.
-
-    Convolutions compute with channels last; their weights are laid out so once per round, not per call.
-    """
-    sums: Gradients = dict(zip(parameters, views, strict=True))
-    for parameter in parameters:
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-            sums[parameter] = torch.zeros_like(parameter)
-    return sums
+    def _sums(self, views: list[Tensor]) -> Sums:
+        """Zeros for every parameter: views of the total, or apart where the layout differs."""
+        parameters = self.work.network.parameters
+        sums: Sums = dict(zip(parameters, views, strict=True))
+        if self.engine.channels_last:  # once per round, not in every call of a convolution
+            for parameter in parameters:
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
+                    sums[parameter] = torch.zeros_like(parameter)
+        return sums

@@ -6,16 +6,55 @@ a client's part of it can be measured, and summed with the clip's factors, witho
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from sparsefed.types import PerClient
 
-__all__ = ["Gradients", "Layer", "squared_norms"]
+__all__ = ["Layer", "Outer", "Rows", "Sums", "UnsupportedError", "Visitor", "pair_sums", "squared_norms"]
 
-Gradients: TypeAlias = dict[nn.Parameter, Tensor]
-"""Where each parameter's gradient goes: shaped like it, with a leading axis of clients for rows."""
+Sums: TypeAlias = dict[nn.Parameter, Tensor]
+"""Where each parameter's share of the clipped sum is gathered."""
+
+
+class UnsupportedError(Exception):
+    """A pass met something that it cannot take apart by client; another way has to be taken."""
+
+
+class Rows:
+    """Where each parameter's gradient of every client goes, `[clients, *shape]` each."""
+
+    def __init__(self, views: dict[nn.Parameter, Tensor]) -> None:
+        self.views = views
+        self.begun: set[nn.Parameter] = set()
+
+    def put(self, parameter: nn.Parameter, gradients: Tensor) -> None:
+        """Write the gradients of one use of a parameter, or add them to those of an earlier use."""
+        view = self.views[parameter]
+        view.add_(gradients) if self.keeps(parameter) else view.copy_(gradients)
+
+    def keeps(self, parameter: nn.Parameter) -> int:
+        """1 if what stands there must be kept and added to; 0 at a parameter's first use."""
+        known = parameter in self.begun
+        self.begun.add(parameter)
+        return int(known)
+
+    def finish(self) -> None:
+        """Parameters that the pass did not meet have no gradient."""
+        for parameter in self.views.keys() - self.begun:
+            self.views[parameter].zero_()
+
+
+class Outer(NamedTuple):
+    """A client's gradient as Σₜ leftₜ ⊗ rightₜ."""
+
+    left: Tensor
+    """`[clients, rows, units]`, or the positions of single ones, integer `[clients, rows]`."""
+    right: Tensor
+    """`[clients, rows, fan_in]`."""
 
 
 class Layer(ABC):
@@ -24,29 +63,51 @@ class Layer(ABC):
     Examples of a client stand together, client after client, along the first axis of x and dy.
     """
 
+    y: Tensor | None = None
+    """The layer's output, where `inner` will be asked for."""
+
     def __init__(self, module: Any, x: Tensor, clients: int) -> None:
         self.module, self.x, self.clients = module, x.detach(), clients
-        self.y: Tensor | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that the call used."""
+        return list(self.module.parameters(recurse=False))
 
     @abstractmethod
     def measure(self, dy: Tensor) -> PerClient:
         """‖gᵢ‖² of the layer's parameters for every client; keeps what `add` will need."""
 
-    def inner(self, dy: Tensor) -> PerClient:
-        """⟨gᵢ, θ⟩ over the layer's parameters: Σ dy·y of a layer whose output y is linear in them."""
-        y = self.module.forward(self.x) if self.y is None else self.y
-        return (dy * y).sum(tuple(range(1, dy.ndim))).view(self.clients, -1).sum(1)
-
     @abstractmethod
-    def add(self, factors: PerClient, sums: Gradients) -> None:
+    def add(self, factors: PerClient, sums: Sums) -> None:
         """Add Σ factorᵢ gᵢ to `sums`, after `measure`."""
 
     @abstractmethod
-    def write(self, dy: Tensor, rows: Gradients) -> None:
+    def write(self, dy: Tensor, rows: Rows) -> None:
         """Write every client's gradient into `rows`."""
+
+    def inner(self, dy: Tensor) -> PerClient:
+        """⟨gᵢ, θ⟩ over the layer's parameters: Σ dy·y, as the output y is linear in them."""
+        y = self.module.forward(self.x) if self.y is None else self.y
+        return (dy * y).sum(tuple(range(1, dy.ndim))).view(self.clients, -1).sum(1)
+
+    def outer(self, parameter: nn.Parameter) -> Outer:
+        """The gradients of a parameter that other calls use too, after `measure`."""
+        raise UnsupportedError(f"{type(self.module).__name__} shares a parameter")
+
+    def per_client(self, tensor: Tensor) -> Tensor:
+        """`[examples, ..., features]` as `[clients, rows, features]`."""
+        return tensor.reshape(self.clients, -1, tensor.shape[-1])
+
+
+Visitor: TypeAlias = Callable[[Layer, Tensor], None]
+"""Called once per layer, last layer first, with the gradient at the layer's output."""
 
 
 def squared_norms(gradients: Tensor) -> PerClient:
     """‖gᵢ‖² of `[clients, ...]` gradients."""
-    flat = gradients.flatten(1)
-    return (flat * flat).sum(1)
+    return torch.linalg.vector_norm(gradients.flatten(1), dim=1).square()
+
+
+def pair_sums(inner: Tensor, outer: Tensor) -> PerClient:
+    """Σₛₜ innerₛₜ outerₛₜ of `[clients, rows, rows]`: ‖Σₜ dyₜ xₜᵀ‖² from the Gram matrices of x and dy."""
+    return torch.linalg.vecdot(inner.flatten(1), outer.flatten(1))

@@ -1,9 +1,11 @@
 """A convolution: a linear layer on patches, whose inner products come from those of the pixels."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from sparsefed.clients.ghost.base import Gradients, Layer, squared_norms
+from sparsefed.clients.ghost.base import Layer, Rows, Sums, pair_sums, squared_norms
 from sparsefed.types import PerClient
 
 __all__ = ["ConvLayer"]
@@ -12,35 +14,40 @@ __all__ = ["ConvLayer"]
 class ConvLayer(Layer):
     """Deep layers have few pixels and are measured by Gram matrices; shallow ones keep gᵢ itself."""
 
-    kept: Tensor | None = None
+    kept: list[Tensor] | None = None
 
     def measure(self, dy: Tensor) -> PerClient:
         self.dy = dy
-        bias = self.module.bias is not None
         if self._gram_is_cheaper():
             grams = patch_grams(self.module, self.x, dy, self.clients)
-            outer = pixel_grams(dy, self.clients)
-            return ((grams + 1.0 if bias else grams) * outer).sum((1, 2))
-        self.kept = torch.stack([weight_gradient(self.module, x, part) for x, part in self._slices()])
-        squares = squared_norms(self.kept)
-        return squares + squared_norms(self._bias()) if bias else squares
+            if self.module.bias is not None:
+                grams += 1.0
+            return pair_sums(grams, pixel_grams(dy, self.clients))
+        weights, biases = zip(*self._each(dy), strict=True)
+        self.kept = [torch.stack([self._in_memory_order(weight) for weight in weights]).flatten(1)]
+        if self.module.bias is not None:
+            self.kept.append(torch.stack(biases))
+        del self.dy, self.x  # the largest tensors of the pass, not needed again
+        return torch.stack([squared_norms(gradients) for gradients in self.kept]).sum(0)
 
-    def add(self, factors: PerClient, sums: Gradients) -> None:
-        total = sums[self.module.weight]
+    def add(self, factors: PerClient, sums: Sums) -> None:
         if self.kept is not None:
-            total += torch.tensordot(factors, self.kept, 1)
-        else:
-            scaled = self.dy * factors.repeat_interleave(len(self.dy) // self.clients)[:, None, None, None]
-            total += weight_gradient(self.module, self.x, scaled)
-        if self.module.bias is not None:
-            sums[self.module.bias] += factors @ self._bias()
+            for parameter, gradients in zip(self.parameters(), self.kept, strict=True):
+                self._in_memory_order(sums[parameter]).view(-1).addmv_(gradients.T, factors)
+            return
+        each = factors.repeat_interleave(len(self.dy) // self.clients)
+        summed = gradients_of(self.module, self.x, self.dy * each[:, None, None, None])
+        for parameter, gradient in zip(self.parameters(), summed, strict=False):
+            sums[parameter] += gradient
 
-    def write(self, dy: Tensor, rows: Gradients) -> None:
-        self.dy = dy
-        for row, (x, part) in zip(rows[self.module.weight], self._slices(), strict=True):
-            row.copy_(weight_gradient(self.module, x, part))
-        if self.module.bias is not None:
-            rows[self.module.bias].copy_(self._bias())
+    def write(self, dy: Tensor, rows: Rows) -> None:
+        for parameter, gradients in zip(self.parameters(), zip(*self._each(dy), strict=True), strict=False):
+            rows.put(parameter, torch.stack(gradients))
+
+    def _in_memory_order(self, gradient: Tensor) -> Tensor:
+        """A gradient with its axes in the order of the weight's memory, so that no layout is turned over."""
+        last = gradient.ndim == 4 and not self.module.weight.is_contiguous()
+        return gradient.permute(0, 2, 3, 1) if last else gradient
 
     def _gram_is_cheaper(self) -> bool:
         weight = self.module.weight
@@ -49,19 +56,18 @@ class ConvLayer(Layer):
         gram = pixels * (weight.shape[1] + weight.shape[0] + 4 * offsets)
         return gram < 0.6 * weight.numel()
 
-    def _slices(self) -> list[tuple[Tensor, Tensor]]:
-        return list(zip(self.x.chunk(self.clients), self.dy.chunk(self.clients), strict=True))
+    def _each(self, dy: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every client's own gradients of weight and bias."""
+        for x, part in zip(self.x.chunk(self.clients), dy.chunk(self.clients), strict=True):
+            yield gradients_of(self.module, x, part)
 
-    def _bias(self) -> Tensor:
-        return self.dy.sum((2, 3)).view(self.clients, -1, self.dy.shape[1]).sum(1)
 
-
-def weight_gradient(module: nn.Conv2d, x: Tensor, dy: Tensor) -> Tensor:
-    """Σ over examples and pixels of dy ⊗ patch, in the weight's own memory format."""
-    return torch.ops.aten.convolution_backward(
-        dy, x, module.weight, None, module.stride, padding_of(module), module.dilation,
-        False, (0, 0), 1, (False, True, False),
-    )[1]  # fmt: skip
+def gradients_of(module: nn.Conv2d, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias; the weight's in the weight's own memory format."""
+    sizes = None if module.bias is None else list(module.bias.shape)
+    geometry = (module.stride, padding_of(module), module.dilation, False, (0, 0), 1)
+    mask = (False, True, module.bias is not None)
+    return torch.ops.aten.convolution_backward(dy, x, module.weight, sizes, *geometry, mask)[1:]
 
 
 def padding_of(module: nn.Conv2d) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
 """A linear layer: gᵢ = Σₜ dyₜ xₜᵀ over all rows t of client i, whatever the axes between."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from sparsefed.clients.ghost.base import Gradients, Layer, squared_norms
+from sparsefed.clients.ghost.base import Layer, Outer, Rows, Sums, pair_sums, squared_norms
 from sparsefed.types import PerClient
 
-__all__ = ["LinearLayer"]
+__all__ = ["LinearLayer", "add_outer"]
 
 
 class LinearLayer(Layer):
@@ -14,31 +15,39 @@ class LinearLayer(Layer):
     kept: Tensor | None = None
 
     def measure(self, dy: Tensor) -> PerClient:
-        x, self.dy = self._per_client(self.x), self._per_client(dy)
-        rows, fan_in, units = x.shape[1], x.shape[2], self.dy.shape[2]
+        self.x, self.dy = x, dy = self.per_client(self.x), self.per_client(dy)
+        rows, fan_in, units = x.shape[1], x.shape[2], dy.shape[2]
         if rows * (fan_in + units) > fan_in * units:
-            self.kept = self.dy.mT @ x
+            self.kept = torch.bmm(dy.mT, x)
             squares = squared_norms(self.kept)
-            return squares if self.module.bias is None else squares + squared_norms(self.dy.sum(1))
-        grams = x @ x.mT
+            return squares if self.module.bias is None else squares + squared_norms(dy.sum(1))
+        grams = torch.bmm(x, x.mT)
         if self.module.bias is not None:
             grams += 1.0
-        return (grams * (self.dy @ self.dy.mT)).sum((1, 2))
+        return pair_sums(grams, torch.bmm(dy, dy.mT))
 
-    def add(self, factors: PerClient, sums: Gradients) -> None:
-        scaled = self.dy * factors[:, None, None]
+    def add(self, factors: PerClient, sums: Sums) -> None:
+        weight, bias = self.module.weight, self.module.bias
         if self.kept is not None:
-            sums[self.module.weight].view(-1).addmv_(self.kept.flatten(1).T, factors)
+            sums[weight].view(-1).addmv_(self.kept.flatten(1).T, factors)
         else:
-            sums[self.module.weight].addmm_(scaled.flatten(0, 1).T, self._per_client(self.x).flatten(0, 1))
-        if self.module.bias is not None:
-            sums[self.module.bias] += scaled.sum((0, 1))
+            add_outer(sums[weight], self.dy, self.x, factors)
+        if bias is not None:
+            sums[bias].addmv_(self.dy.flatten(0, 1).T, factors.repeat_interleave(self.dy.shape[1]))
 
-    def write(self, dy: Tensor, rows: Gradients) -> None:
-        x, dy = self._per_client(self.x), self._per_client(dy)
-        rows[self.module.weight].baddbmm_(dy.mT, x, beta=0)
-        if self.module.bias is not None:
-            rows[self.module.bias].copy_(dy.sum(1))
+    def write(self, dy: Tensor, rows: Rows) -> None:
+        x, dy = self.per_client(self.x), self.per_client(dy)
+        weight, bias = self.module.weight, self.module.bias
+        rows.views[weight].baddbmm_(dy.mT, x, beta=rows.keeps(weight))
+        if bias is not None:
+            rows.put(bias, dy.sum(1))
 
-    def _per_client(self, tensor: Tensor) -> Tensor:
-        return tensor.reshape(self.clients, -1, tensor.shape[-1])
+    def outer(self, parameter: nn.Parameter) -> Outer:
+        return Outer(self.dy, self.x if parameter is self.module.weight else torch.ones_like(self.x[..., :1]))
+
+
+def add_outer(total: Tensor, dy: Tensor, x: Tensor, factors: PerClient) -> None:
+    """Add Σᵢ factorᵢ Σₜ dyₜ xₜᵀ; the narrower of dy and x is scaled."""
+    factors = factors[:, None, None]
+    dy, x = (dy * factors, x) if dy.shape[2] <= x.shape[2] else (dy, x * factors)
+    total.addmm_(dy.flatten(0, 1).T, x.flatten(0, 1))

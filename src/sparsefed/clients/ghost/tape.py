@@ -1,7 +1,7 @@
-"""One forward and backward pass over several clients, with every layer's part told as it comes."""
+"""One forward and backward pass over several clients, in which every layer tells its clients' part."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -9,62 +9,38 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
-from sparsefed.clients.ghost.base import Layer
+from sparsefed.clients.chunks import Chunk
+from sparsefed.clients.ghost.base import Layer, UnsupportedError, Visitor
 from sparsefed.clients.ghost.conv import ConvLayer
+from sparsefed.clients.ghost.embedding import EmbeddingLayer
 from sparsefed.clients.ghost.linear import LinearLayer
+from sparsefed.clients.ghost.lstm import unrolled
+from sparsefed.clients.ghost.norm import LayerNormLayer
 from sparsefed.network import IGNORED
 
-__all__ = ["LAYERS", "owners", "run_pass", "supports"]
+__all__ = ["LAYERS", "ghost_pass", "total_loss"]
 
-LAYERS: dict[type[nn.Module], type[Layer]] = {nn.Linear: LinearLayer, nn.Conv2d: ConvLayer}
-"""Who speaks for which module; exact types, as a subclass may compute something else."""
-
-Visitor = Callable[[Layer, Tensor], None]
-"""Called once per layer, last layer first, with the gradient at the layer's output."""
-
-
-def owners(module: nn.Module) -> list[nn.Module]:
-    """The modules that own parameters themselves."""
-    return [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
+LAYERS: dict[type[nn.Module], type[Layer]] = {
+    nn.Linear: LinearLayer,
+    nn.Conv2d: ConvLayer,
+    nn.Embedding: EmbeddingLayer,
+    nn.LayerNorm: LayerNormLayer,
+}
+"""Who speaks for which module, beside `nn.LSTM`; exact types, as a subclass may compute something else."""
 
 
-def supports(module: nn.Module) -> bool:
-    """Whether the engine knows every module that owns parameters."""
-    parts = owners(module)
-    names = [parameter for part in parts for parameter in part.parameters(recurse=False)]
-    if len(set(names)) < len(names):
-        return False
-    return all(type(part) in LAYERS and not _is_odd(part) for part in parts)
-
-
-def _is_odd(part: nn.Module) -> bool:
-    """Convolutions in groups, with padding other than zeros, or with "same" padding of even kernels."""
-    if not isinstance(part, nn.Conv2d):
-        return False
-    uneven = part.padding == "same" and any(
-        d * (k - 1) % 2 for d, k in zip(part.dilation, part.kernel_size, strict=True)
-    )
-    return part.groups != 1 or part.padding_mode != "zeros" or uneven
-
-
-def run_pass(module: nn.Module, chunk: Any, visit: Visitor, keep_outputs: bool = False) -> None:
+def ghost_pass(module: nn.Module, chunk: Chunk, visit: Visitor, keep_outputs: bool = False) -> None:
     """Back-propagate the sum of the clients' mean losses and let `visit` see every layer.
 
-    Parameters get no gradient here: only the gradients at the layers' outputs are computed.
+    Parameters get no gradient here: only the gradients at the layers' outputs are computed. Raises
+    `UnsupportedError` where a module's parameters are none of the layers' above.
     """
-    clients = len(chunk.clients)
-    firsts: list[GradientEdge] = []
-
-    def record(part: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        layer = LAYERS[type(part)](part, args[0], clients)
-        layer.y = output.detach() if keep_outputs else None
-        output.register_hook(lambda dy: visit(layer, dy))
-        if not args[0].requires_grad:
-            firsts.append(get_gradient_edge(output))
-
-    with torch.enable_grad(), _hooked(module, record):
-        loss = total_loss(module(chunk.inputs), chunk.labels, clients)
-    torch.autograd.grad(loss, firsts)
+    tape = _Tape(len(chunk.clients), visit, keep_outputs)
+    with torch.enable_grad():
+        with tape.listening(module):
+            logits = module(chunk.inputs)
+        loss = total_loss(logits, chunk.labels, len(chunk.clients))
+    torch.autograd.grad(loss, tape.firsts)
 
 
 def total_loss(logits: Tensor, labels: Tensor, clients: int) -> Tensor:
@@ -76,11 +52,65 @@ def total_loss(logits: Tensor, labels: Tensor, clients: int) -> Tensor:
     return (losses.view(clients, -1).sum(1) / counts).sum()
 
 
-@contextmanager
-def _hooked(module: nn.Module, record: Callable[..., None]) -> Iterator[None]:
-    handles = [part.register_forward_hook(record) for part in owners(module)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+class _Tape:
+    """Listens to a module's layers while it computes, and to their gradients afterwards."""
+
+    def __init__(self, clients: int, visit: Visitor, keep_outputs: bool) -> None:
+        self.clients, self.visit, self.keep_outputs = clients, visit, keep_outputs
+        self.firsts: list[GradientEdge] = []
+        """Where gradients end: outputs of layers that read no other layer's."""
+
+    def tap(self, layer: Layer, x: Tensor, output: Tensor) -> None:
+        if not output.requires_grad:  # computed under `no_grad`: a constant
+            return
+        versions = x._version, output._version
+
+        def gradient(dy: Tensor) -> None:
+            if x._version != versions[0]:
+                raise UnsupportedError("a layer's input is overwritten")
+            if self.keep_outputs and output_data._version == versions[1]:
+                layer.y = output_data
+            self.visit(layer, dy)
+
+        output_data = output.detach() if self.keep_outputs else output.new_empty(())
+        output.register_hook(gradient)
+        if not x.requires_grad:
+            self.firsts.append(get_gradient_edge(output))
+
+    @contextmanager
+    def listening(self, module: nn.Module) -> Iterator[None]:
+        with ExitStack() as stack:
+            for part in module.modules():
+                if next(part.parameters(recurse=False), None) is not None:
+                    _check(part)
+                    stack.callback(self._attach(part))
+            yield
+
+    def _attach(self, part: nn.Module) -> Any:
+        if isinstance(part, nn.LSTM):
+            part.__dict__["forward"] = unrolled(part, self.clients, self.tap)
+            return lambda: part.__dict__.pop("forward")
+        return part.register_forward_hook(self._record).remove
+
+    def _record(self, part: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if len(args) != 1:
+            raise UnsupportedError(f"{type(part).__name__} is called with keywords")
+        self.tap(LAYERS[type(part)](part, args[0], self.clients), args[0], output)
+
+
+def _check(part: nn.Module) -> None:
+    """Raise `UnsupportedError` for modules and settings that no layer speaks for."""
+    name = type(part).__name__
+    if type(part) not in {*LAYERS, nn.LSTM} or "forward" in part.__dict__:
+        raise UnsupportedError(f"{name} is not a layer that the engine knows")
+    odd = False
+    if isinstance(part, nn.Conv2d):
+        spans = [d * (k - 1) for d, k in zip(part.dilation, part.kernel_size, strict=True)]
+        uneven = part.padding == "same" and any(span % 2 for span in spans)
+        odd = part.groups != 1 or part.padding_mode != "zeros" or uneven
+    elif isinstance(part, nn.Embedding):
+        odd = part.max_norm is not None or part.scale_grad_by_freq or part.sparse
+    elif isinstance(part, nn.LSTM):
+        odd = part.proj_size > 0 or (part.dropout > 0 and part.training)
+    if odd:
+        raise UnsupportedError(f"{name} has settings that the engine does not know")

@@ -1,0 +1,128 @@
+"""Which engine may compute a model's updates: the fastest that equals the literal loop on a small trial.
+
+What a module does with its parameters cannot be read off its layers: it may use a weight elsewhere,
+mix the examples of a batch, or draw random numbers. So every engine first computes a few examples on
+a copy of the model in double precision, at perturbed parameters, against the loop.
+"""
+
+import copy
+import math
+import warnings
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsefed.clients.base import LocalData, Work
+from sparsefed.clients.batched import Batched, Engine
+from sparsefed.clients.chunks import chunk_of
+from sparsefed.clients.ghost.tape import ghost_pass
+from sparsefed.clients.loop import Client, Loop
+from sparsefed.clients.vmapped import vmapped_pass
+from sparsefed.network import Network
+from sparsefed.seeds import Stream, torch_generator
+from sparsefed.updates import Source
+
+__all__ = ["SlowModel", "fastest"]
+
+TOLERANCE = 1e-9
+"""Greatest relative difference to the loop, in double precision."""
+
+FLOATS = 2**25
+"""How many numbers of its layers' inputs and gradients a chunk may hold, 128 MiB in single precision."""
+
+_verdicts: "WeakKeyDictionary[nn.Module, dict[Any, Engine | None]]" = WeakKeyDictionary()
+
+
+class SlowModel(UserWarning):
+    """A model that cannot go through the fastest engine, and what is used in its place."""
+
+
+def fastest(work: Work, weight_decay: float, literal: Client) -> Source:
+    """The fastest source of the updates that `literal` computes one by one; never another result.
+
+    Warns with `SlowModel`, once per model, where it is not the batched engine.
+    """
+    if len(work.data.sizes) == 0:
+        return Loop(work, literal)
+    module = work.network.module
+    known = _verdicts.setdefault(module, {})
+    kind = (module.training, work.data.inputs.shape[1:], work.data.inputs.dtype, weight_decay > 0)
+    if kind not in known:
+        known[kind] = _choose(work, weight_decay, literal)
+    engine = known[kind]
+    return Loop(work, literal) if engine is None else Batched(work, weight_decay, engine)
+
+
+def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
+    """The fastest engine that passes the trial; None for the loop."""
+    name = type(work.network.module).__name__
+    if work.network.is_random:
+        return _warned(name, "it draws random numbers", "the literal loop", None)
+    images = any(isinstance(part, nn.Conv2d) for part in work.network.module.modules())
+    batched, by_vmap = Engine(ghost_pass, channels_last=images), Engine(vmapped_pass)
+    problem = _problem(work, weight_decay, literal, batched)
+    if not problem:
+        return batched._replace(examples=max(1, int(FLOATS / _floats_per_example(work))))
+    if _problem(work, weight_decay, literal, by_vmap):
+        return _warned(name, problem, "the literal loop", None)
+    return _warned(
+        name, problem, "torch.func", by_vmap._replace(examples=max(1, FLOATS // work.network.size))
+    )
+
+
+def _warned(name: str, problem: str, shown: str, engine: Engine | None) -> Engine | None:
+    text = f"{name} cannot go through the batched engine: {problem}; {shown} computes the same, slower"
+    warnings.warn(text, SlowModel, stacklevel=2)
+    return engine
+
+
+def _problem(work: Work, weight_decay: float, literal: Client, engine: Engine) -> str:
+    """Why the engine cannot be used for the model; empty if it can."""
+    try:
+        trial = _trial(work)
+        truth, fast = Loop(trial, literal), Batched(trial, weight_decay, engine)
+        limit = float(truth.reduce(math.inf)[0].min())
+        (norms, total), (fast_norms, fast_total) = truth.reduce(limit), fast.reduce(limit)
+        blocks = zip(trial.network.views(truth.rows()), trial.network.views(fast.rows()), strict=True)
+        sums = zip(trial.network.views(total), trial.network.views(fast_total), strict=True)
+        least = 1e-6 * float(total.abs().max())
+        same = all(_equal(a, b, least) for a, b in [*blocks, *sums, (norms, fast_norms)])
+    except Exception as problem:  # whatever a user's module may raise
+        return str(problem).partition("\n")[0] or type(problem).__name__
+    return "" if same else "its updates would differ from the loop's"
+
+
+def _equal(truth: Tensor, found: Tensor, least: float) -> bool:
+    return bool((truth - found).abs().max() <= TOLERANCE * max(float(truth.abs().max()), least))
+
+
+def _trial(work: Work) -> Work:
+    """At most two clients, of three and two examples, on a perturbed double-precision copy of the model."""
+    module = copy.deepcopy(work.network.module).double()
+    network, generator = Network(module), torch_generator(0, Stream.PROBE)
+    params = network.vector()
+    for view in network.views(params):
+        spread = view.std().nan_to_num() if view.numel() > 1 else view.new_zeros(())
+        view.add_(torch.randn(view.shape, generator=generator).to(view) * (0.5 * spread).clamp(min=0.01))
+    data, sizes = work.data, np.minimum(work.data.sizes[:2], [3, 2][: len(work.data.sizes)])
+    starts = (np.cumsum(data.sizes) - data.sizes)[:2]
+    examples = np.concatenate([start + np.arange(size) for start, size in zip(starts, sizes, strict=True)])
+    inputs, labels = data.inputs[examples], data.labels[examples]
+    if inputs.is_floating_point():  # a blank corner must not hide a weight
+        noise = torch.randn(inputs.shape, generator=generator).to(params)
+        inputs = inputs.to(params).nan_to_num(0, 0, 0) + 0.1 * noise
+    return work._replace(
+        network=network, params=params, data=LocalData(data.clients[:2], inputs, labels, sizes)
+    )
+
+
+def _floats_per_example(work: Work) -> float:
+    """How many numbers the layers read, and get gradients for, per example of the first client."""
+    seen: list[int] = []
+    chunk = chunk_of(work.data, np.zeros(1, int))
+    work.network.bind(work.params)
+    ghost_pass(work.network.module, chunk, lambda layer, dy: seen.append(layer.x.numel() + dy.numel()))
+    return sum(seen) / len(chunk.labels)
