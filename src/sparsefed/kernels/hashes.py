@@ -1,0 +1,63 @@
+"""The hashes of a count sketch: a place and 32 signs for every stretch of 32 coordinates, from a key.
+
+Neighbours stay neighbours: coordinate 32·b + i of a vector goes to cell (start(b) + i) mod columns. Any two
+coordinates of different stretches still collide with probability 1/columns, those of one stretch never do,
+and every coordinate has its own random sign, so each estimate has the mean and (at most) the variance of a
+sketch that hashes every coordinate by itself; but one hash and one cache line serve 32 coordinates.
+
+The mixing is SplitMix64 (Steele et al., 2014), unsigned 64-bit arithmetic that wraps around by definition;
+the range reduction is a multiplication and a shift (Lemire, 2019), exact for fewer than 2³¹ columns. The
+same formulas stand here twice, for compiled code and for PyTorch, and give the same bits.
+"""
+
+import numpy as np
+from numba import njit
+from torch import Tensor
+
+__all__ = ["STRETCH", "hash_keys", "mixed", "places_and_signs", "start_of"]
+
+STRETCH = 32
+"""How many neighbouring coordinates share a hash."""
+
+_STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def hash_keys(seed: int, rows: int) -> np.ndarray:
+    """One independent key per row of the table."""
+    return np.random.SeedSequence(seed).generate_state(rows, np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def mixed(key, stretch):
+    """64 random bits: the upper half for the place, the lower half for the signs."""
+    bits = key + np.uint64(stretch) * np.uint64(_STEP)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(_FIRST)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(_SECOND)
+    return bits ^ (bits >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def start_of(bits, columns):
+    """The cell of a stretch's first coordinate."""
+    return np.int64((bits >> np.uint64(32)) * np.uint64(columns) >> np.uint64(32))
+
+
+def places_and_signs(key: int, coordinates: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Of any coordinates on any device: their cells, and True where the sign is negative."""
+    bits = coordinates // STRETCH * _signed(_STEP) + _signed(key)
+    bits = (bits ^ _shifted(bits, 30)) * _signed(_FIRST)
+    bits = (bits ^ _shifted(bits, 27)) * _signed(_SECOND)
+    bits = bits ^ _shifted(bits, 31)
+    lane = coordinates % STRETCH
+    cells = ((_shifted(bits, 32) * columns >> 32) + lane) % columns
+    return cells, (bits >> lane & 1).bool()
+
+
+def _shifted(bits: Tensor, by: int) -> Tensor:
+    """A right shift that fills with zeros; PyTorch's own fills int64 with the sign."""
+    return bits >> by & ((1 << (64 - by)) - 1)
+
+
+def _signed(number: int) -> int:
+    """The int64 of the same bits; PyTorch multiplies int64 modulo 2⁶⁴."""
+    return int(np.uint64(number).astype(np.int64))
