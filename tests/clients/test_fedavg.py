@@ -1,0 +1,73 @@
+"""FedAvg clients: τ epochs of local SGD, against the pseudo-code on softmax regression in NumPy."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from cohorts import CLASSES, RAGGED, image_work, layer_work, softmax_gradient
+from torch import nn
+
+from sparsefed.clients import FedAvg, Gradient
+
+
+def softmax_work():
+    return image_work(nn.Sequential(nn.Flatten(), nn.Linear(72, CLASSES, bias=False)))
+
+
+def bounds():
+    edges = np.cumsum((0, *RAGGED))
+    return list(pairwise(edges))
+
+
+def test_full_batches_are_gradient_descent():
+    work = softmax_work()
+    x, y = work.data.inputs.flatten(1).numpy(), work.data.labels.numpy()
+    start = work.params.view(CLASSES, 72).numpy()
+    rows = []
+    for a, b in bounds():
+        local, lr = start.copy(), 0.2
+        for _ in range(3):
+            local = local - lr * (softmax_gradient(local, x[a:b], y[a:b]) + 0.1 * local)
+            lr *= 0.5
+        rows.append((start - local).ravel())
+    clients = FedAvg(local_epochs=3, local_lr=0.2, lr_decay=0.5, weight_decay=0.1)
+    np.testing.assert_allclose(clients.updates(work).rows(), np.stack(rows), rtol=1e-11, atol=1e-14)
+
+
+def test_one_full_epoch_is_one_gradient_step():
+    work = layer_work("conv 3x3")
+    moved, gradient = FedAvg().updates(work).rows(), Gradient().updates(work).rows()
+    torch.testing.assert_close(moved, work.lr * gradient, rtol=1e-9, atol=1e-14)
+
+
+def test_an_epoch_of_batches_sees_every_example_once():
+    work = softmax_work()
+    work.params.zero_()
+    tiny = 1e-9  # so that every batch meets the same model, to first order
+    batches = FedAvg(batch_size=2, local_lr=tiny).updates(work).rows()
+    x, y = work.data.inputs.flatten(1).numpy(), work.data.labels.numpy()
+    a, b = bounds()[3]  # two examples: one batch
+    np.testing.assert_allclose(
+        batches[3], tiny * softmax_gradient(np.zeros((CLASSES, 72)), x[a:b], y[a:b]).ravel(), rtol=1e-6
+    )
+    a, b = bounds()[5]  # four examples: two batches, each a mean over two
+    np.testing.assert_allclose(
+        batches[5], 2 * tiny * softmax_gradient(np.zeros((CLASSES, 72)), x[a:b], y[a:b]).ravel(), rtol=1e-6
+    )
+
+
+def test_the_order_of_batches_depends_on_seed_round_and_client_alone():
+    work = softmax_work()
+    clients = FedAvg(batch_size=2, local_epochs=2)
+    rows = clients.updates(work).rows()
+    assert torch.equal(clients.updates(work).rows(), rows)
+    alone = work._replace(data=work.data.of(np.arange(len(RAGGED)) == 4))
+    torch.testing.assert_close(clients.updates(alone).rows()[0], rows[4], rtol=1e-12, atol=1e-16)
+    for other in (work._replace(seed=9), work._replace(round=2)):
+        assert not torch.equal(clients.updates(other).rows()[6], rows[6])
+
+
+@pytest.mark.parametrize(("local_lr", "server"), [(None, 1.0), (0.5, 0.3)])
+def test_the_learning_rate_is_applied_once(local_lr, server):
+    assert FedAvg(local_lr=local_lr).server_lr(0.3) == server
