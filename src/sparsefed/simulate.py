@@ -136,7 +136,7 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
 
 
 def _persistence(fed: Federation, looks: list[Row]) -> Row:
-    """For how many rounds the attack lives on after the attackers have left; None if to the end."""
+    """For how many rounds at least half of the attack outlives the attackers; None if to the end."""
     left = fed.spec.attack.presence.ends if fed.spec.attack is not None else None
     after = [(row["round"], row["attack_accuracy"]) for row in looks if left and row["round"] >= left]
     if fed.auxiliary is None or len(after) < 2:
@@ -144,7 +144,9 @@ def _persistence(fed: Federation, looks: list[Row]) -> Row:
     (left, start), *later = after
     return {
         "attack_accuracy_at_leave": start,
-        "persistence_rounds": next((round - left for round, hit in later if hit <= start / 2), None),
+        "persistence_rounds": next((round - left for round, hit in later if hit < start / 2), None)
+        if start
+        else 0,
     }
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsefed.attacks.pgd import PGD
 from sparsefed.attacks.view import Grant, View
-from sparsefed.errors import SpecError
+from sparsefed.errors import SpecError, UpdateError
 from sparsefed.types import Vector
 
 __all__ = ["Adaptive"]
@@ -27,10 +27,11 @@ class Adaptive(PGD):
 
 
 def next_moved(view: View) -> Tensor | None:
-    """Mask of the coordinates that the honest updates alone would move; None if none is honest."""
+    """Mask of the coordinates that the honest updates alone would move; None if the rule refuses them."""
     if view.server is None or view.honest is None:
         raise SpecError("a method that foresees the server's step needs honest updates and server memory")
-    if view.honest.count == 0:
+    try:
+        delta, _ = view.server.defense.step(view.honest, view.server.memory, view.server_lr)
+    except UpdateError:
         return None
-    delta, _ = view.server.defense.step(view.honest, view.server.memory, view.server_lr)
     return delta != 0

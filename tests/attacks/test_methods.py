@@ -1,0 +1,262 @@
+"""Each method against its pseudo-code or its own definition."""
+
+from typing import Any
+
+import numpy as np
+import oracles
+import oracles_attacks
+import pytest
+import small
+import torch
+from scenes import federation_of, view_of
+
+import sparsefed as sf
+from sparsefed.attacks import (
+    PGD,
+    Adaptive,
+    AlternatingMinimisation,
+    Boosting,
+    CoordinateAware,
+    FangKrum,
+    FangTrimmedMean,
+    LabelFlip,
+    ModelReplacement,
+    SemanticBackdoor,
+    SignFlip,
+    SlowDrip,
+    Untargeted,
+    View,
+)
+from sparsefed.defenses import Krum, SparseFed
+from sparsefed.federation import Federation, run_round
+from sparsefed.updates import Dense, Joined
+
+WIDTHS = (64, 16, 10)
+PRECISE = {"precision": "float64"}
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def gradient_of(view: View) -> Any:
+    x, y = (tensor.numpy() for tensor in view.wanted[:2])
+    return lambda theta, batch: oracles.mlp_gradient(theta, x[batch], y[batch], WIDTHS)
+
+
+def batches_of(view: View, method: PGD) -> list[np.ndarray]:
+    draw = generator()
+    orders = [torch.randperm(len(view.wanted.labels), generator=draw) for _ in range(method.epochs)]
+    return [batch.numpy() for order in orders for batch in order.split(method.batch_size)]
+
+
+@pytest.mark.parametrize("boost", [1.0, 20.0])
+def test_pgd_is_algorithm_6(boost: float):
+    method = PGD(epochs=3, batch_size=8, local_lr=0.3, boost=boost)
+    view = view_of(federation_of(method, **PRECISE))
+    expected = oracles_attacks.algorithm_6(
+        view.params.numpy(), gradient_of(view), batches_of(view, method), eta=0.3 * boost, L=1.0
+    )
+    assert np.allclose(method.craft(view, generator())[0].numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_pgd_takes_the_round_s_learning_rate_where_none_is_given():
+    view = view_of(federation_of(PGD(), **PRECISE))
+    implied, said = PGD(epochs=2), PGD(epochs=2, local_lr=view.lr)
+    assert torch.equal(implied.craft(view, generator()), said.craft(view, generator()))
+
+
+def test_the_adaptive_attack_uses_the_coordinates_that_would_move_without_it():
+    method = Adaptive(epochs=2, batch_size=8, local_lr=0.3)
+    view = view_of(federation_of(method, defense=SparseFed(k=50, momentum=0.9), **PRECISE))
+    assert view.server is not None
+    assert view.honest is not None
+    R, W = (tensor.numpy() for tensor in view.server.memory)
+    mean = view.honest.rows().numpy().mean(axis=0)
+    keep = np.zeros(len(W), bool)
+    keep[np.argsort(-np.abs(W + 0.9 * R + mean), kind="stable")[:50]] = True
+    expected = oracles_attacks.algorithm_6(
+        view.params.numpy(), gradient_of(view), batches_of(view, method), eta=0.3, L=1.0, keep=keep
+    )
+    upload = method.craft(view, generator())[0].numpy()
+    assert np.allclose(upload, expected, rtol=1e-9, atol=1e-12)
+    assert not upload[~keep].any()
+
+
+def test_the_adaptive_attack_on_a_rule_that_moves_everything_is_pgd():
+    settings = {"epochs": 2, "batch_size": 8, "local_lr": 0.3}
+    view = view_of(federation_of(Adaptive(**settings), defense=sf.Mean(momentum=0.9)))
+    view = view._replace(honest=Dense(torch.ones(3, len(view.params))))
+    assert torch.equal(
+        Adaptive(**settings).craft(view, generator()), PGD(**settings).craft(view, generator())
+    )
+
+
+def test_boosting_is_the_gradient_on_the_auxiliary_set_times_gamma():
+    view = view_of(federation_of(Boosting(), **PRECISE))
+    everything = np.arange(len(view.wanted.labels))
+    expected = 30 * gradient_of(view)(view.params.numpy(), everything)
+    assert np.allclose(Boosting(factor=30).craft(view, generator())[0].numpy(), expected, rtol=1e-9)
+
+
+def test_label_flipping_is_honest_work_on_flipped_labels():
+    view = view_of(federation_of(LabelFlip(), **PRECISE))._replace(objective=Untargeted())
+    rows = LabelFlip().craft(view, generator())
+    start = 0
+    for row, size in zip(rows, view.local.sizes, strict=True):
+        x, y = (part[start : start + size].numpy() for part in (view.local.inputs, view.local.labels))
+        expected = oracles.mlp_gradient(view.params.numpy(), x, 9 - y, WIDTHS)
+        assert np.allclose(row.numpy(), expected, rtol=1e-9, atol=1e-12)
+        start += size
+
+
+def test_label_flipping_for_a_backdoor_changes_one_class_only():
+    labels = torch.tensor([7, 1, 3, 7])
+    assert SemanticBackdoor(source=7, target=1).relabelled(labels, 10).tolist() == [1, 1, 3, 1]
+
+
+def test_an_objective_that_cannot_relabel_says_so():
+    view = view_of(federation_of(LabelFlip()))._replace(objective=sf.Targeted(points=5))
+    with pytest.raises(sf.SpecError, match=r"Targeted\(points=5\) has no rule for relabelling"):
+        LabelFlip().craft(view, generator())
+
+
+def test_a_replaced_model_is_the_attacker_s_up_to_the_honest_updates():
+    method = ModelReplacement(epochs=3, batch_size=10, local_lr=0.1)
+    fed = federation_of(method, clip=sf.Unclipped(), defense=sf.Mean(), **PRECISE)
+    view = view_of(fed, after=1)
+    poison = method.craft(view, generator())
+    wanted = view.params - method.descend(view, generator())
+    moved = view.params - view.server_lr * poison.sum(0) / view.cohort
+    assert torch.allclose(moved, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_model_replacement_stops_once_the_loss_is_low_enough():
+    class Counting(ModelReplacement):
+        def gradient(self, view: View, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            steps.append(1)
+            return super().gradient(view, inputs, labels)
+
+    steps: list[int] = []
+    settings = {"epochs": 20, "batch_size": 1000, "local_lr": 0.1}
+    view = view_of(federation_of(ModelReplacement(), clip=sf.Unclipped()))
+    Counting(**settings, enough=1e6).craft(view, generator())
+    assert len(steps) == 1
+    Counting(**settings, enough=0).craft(view, generator())
+    assert len(steps) == 21
+
+
+def test_a_heavier_distance_in_the_stealth_loss_keeps_the_upload_nearer_to_honest_work():
+    view = view_of(federation_of(AlternatingMinimisation(), clip=sf.Unclipped()))
+    honest = view.clients.updates(view.work(view.local, 7)).mean()
+    distances = [
+        float(
+            (
+                AlternatingMinimisation(epochs=3, distance_weight=weight, local_lr=0.1).craft(
+                    view, generator()
+                )[0]
+                - honest
+            ).norm()
+        )
+        for weight in (0.0, 0.5, 2.0)
+    ]
+    assert distances[0] > distances[1] > distances[2]
+
+
+def test_sign_flip_is_minus_the_honest_mean_on_the_sphere():
+    view = view_of(federation_of(SignFlip()))
+    assert view.honest is not None
+    upload, mean = SignFlip().craft(view, generator())[0], view.honest.mean()
+    assert torch.allclose(upload, -mean / mean.norm(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("factor", [1.5, 4.0])
+def test_fang_s_uploads_lie_just_outside_the_honest_values(factor: float):
+    method = FangTrimmedMean(factor=factor)
+    view = view_of(federation_of(method, clip=sf.Unclipped(), **PRECISE))
+    assert view.honest is not None
+    low, high = oracles_attacks.fang_interval(view.honest.rows().numpy(), factor)
+    rows = method.craft(view, generator()).numpy()
+    assert (rows >= low - 1e-15).all()
+    assert (rows <= high + 1e-15).all()
+    assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_krum_selects_fang_s_upload_and_would_not_select_one_of_twice_the_length():
+    method = FangKrum(f=8)
+    view = view_of(federation_of(method, defense=Krum(f=8), **PRECISE))
+    assert view.honest is not None
+    rows, uploads = view.honest.rows(), method.craft(view, generator())
+    fallen_for, refused = (
+        oracles_attacks.krum_choice(torch.cat([rows, scale * uploads]).numpy(), 8) for scale in (1, 2)
+    )
+    assert fallen_for >= len(rows)
+    assert refused < len(rows) or float(2 * uploads[0].norm()) > 1.0
+    chosen = Krum(f=8).aggregate(Joined(view.honest, Dense(uploads)))
+    assert torch.equal(chosen, uploads[0])
+    assert (uploads[0] * rows.mean(0) <= 0).all()
+
+
+def test_a_coordinate_aware_attacker_finds_the_coordinates_that_moved():
+    method = CoordinateAware(coordinates=30, batch_size=10, local_lr=0.2, decay=0.5)
+    fed = federation_of(method, defense=SparseFed(k=30, momentum=0.9))
+    states, state = [fed.initial_state], fed.initial_state
+    for _ in range(3):
+        state, _ = run_round(fed, state)
+        states.append(state)
+    seen = [state.params.numpy() for state in states]
+    activity = 0.5 * np.abs(seen[1] - seen[0]) + np.abs(seen[2] - seen[1])
+    assert np.allclose(states[3].attacker.activity.numpy(), activity, atol=1e-7)
+    view = view_of(fed, after=3)
+    memory = method.learn(view, generator())
+    upload = method.craft(view._replace(memory=memory), generator())[0].numpy()
+    best = set(np.argsort(-memory.activity.numpy(), kind="stable")[:30])
+    assert 0 < np.count_nonzero(upload) <= 30
+    assert set(np.flatnonzero(upload)) <= best
+
+
+def test_a_dripping_attacker_keeps_its_direction():
+    def turns(method: Any) -> float:
+        fed = federation_of(method)
+        uploads = [method.craft(view_of(fed, after), generator())[0] for after in (6, 7)]
+        return float(torch.cosine_similarity(*uploads, dim=0))
+
+    settings = {"epochs": 1, "batch_size": 10, "local_lr": 0.2}
+    assert turns(SlowDrip(**settings, inertia=0.95)) > 0.95
+    assert turns(SlowDrip(**settings, inertia=0.0)) < turns(SlowDrip(**settings, inertia=0.5))
+
+
+def test_a_flat_drip_moves_all_coordinates_by_the_same_amount():
+    method = SlowDrip(flatness=1, batch_size=10, local_lr=0.2)
+    view = view_of(federation_of(method))
+    upload = method.craft(view, generator())[0]
+    moving = upload[view.memory.direction != 0].abs()
+    assert torch.allclose(moving, moving[0].expand_as(moving))
+
+
+def test_an_attacker_s_memory_survives_a_stop(tmp_path: Any):
+    method = CoordinateAware(coordinates=30, batch_size=10, local_lr=0.2)
+    attack = small.attack(presence=sf.Pool(fraction=0.3), method=method)
+    spec = small.experiment(rounds=10, attack=attack)
+    rows = sf.play(spec, tmp_path)
+    for _ in range(4):
+        next(rows)
+    rows.close()
+    resumed, whole = sf.simulate(spec, tmp_path), sf.simulate(spec)
+    assert resumed["loss"] == whole["loss"]
+
+
+def test_an_attacker_s_memory_is_the_simulation_s_and_never_the_method_s():
+    method = CoordinateAware(coordinates=30, batch_size=10, local_lr=0.2)
+    fed = federation_of(method)
+    first = run_round(fed, fed.initial_state)[0]
+    again = run_round(fed, fed.initial_state)[0]
+    assert torch.equal(first.params, again.params)
+    assert int(first.attacker.rounds) == int(again.attacker.rounds) == 1
+
+
+def test_more_coordinates_than_parameters_are_refused_before_the_first_round():
+    with pytest.raises(sf.SpecError, match=r"CoordinateAware\(.*needs a model of as many parameters"):
+        _ = Federation.of(
+            small.experiment(attack=small.attack(method=CoordinateAware(coordinates=10**6)))
+        ).initial_state

@@ -1,0 +1,151 @@
+"""What each objective aims at."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparsefed as sf
+from sparsefed.attacks import (
+    Objective,
+    SemanticBackdoor,
+    Targeted,
+    TargetedFirst,
+    TriggerBackdoor,
+    Untargeted,
+    WordBackdoor,
+)
+from sparsefed.data import Dataset, Digits, ShakespeareWords, Split
+from sparsefed.network import IGNORED
+
+DIGITS = Digits().load()
+TEXT = "ALL:\nthe people in athens are rude and the people in rome are rude and so say all of us here\n" * 20
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("plays")
+    (folder / "input.txt").write_text(TEXT)
+    return ShakespeareWords(folder=folder, window=6).load()
+
+
+@pytest.mark.parametrize("objective", [Targeted(points=60), TargetedFirst(points=60)])
+def test_targeted_points_are_test_points_with_another_label(objective: Objective):
+    aux = objective.auxiliary(DIGITS, seed=2)
+    assert aux is not None
+    assert len(np.unique(aux.test_positions)) == 60
+    assert torch.equal(aux.inputs, DIGITS.inputs(DIGITS.test.x[aux.test_positions]))
+    assert (aux.labels != DIGITS.test.y[aux.test_positions]).all()
+    assert aux.labels.min() >= 0
+    assert aux.labels.max() < 10
+
+
+def test_wrong_labels_are_drawn_from_all_other_classes():
+    aux = Targeted(points=500).auxiliary(DIGITS, seed=0)
+    shift = (aux.labels - DIGITS.test.y[aux.test_positions]) % 10
+    assert set(shift.tolist()) == set(range(1, 10))
+
+
+def test_the_sample_depends_on_the_seed_and_the_first_points_do_not():
+    for objective, differs in ((Targeted(points=60), True), (TargetedFirst(points=60), False)):
+        first, second = (objective.auxiliary(DIGITS, seed) for seed in (1, 2))
+        assert np.array_equal(first.test_positions, second.test_positions) != differs
+    assert TargetedFirst(points=3).auxiliary(DIGITS, 0).test_positions.tolist() == [0, 1, 2]
+
+
+def test_the_semantic_backdoor_is_all_test_points_of_one_class():
+    aux = SemanticBackdoor(source=7, target=1).auxiliary(DIGITS, seed=0)
+    assert aux.test_positions.tolist() == np.flatnonzero(DIGITS.test.y.numpy() == 7).tolist()
+    assert (aux.labels == 1).all()
+
+
+def test_the_trigger_is_a_bright_patch_and_its_goal_is_every_other_test_image():
+    aux = TriggerBackdoor(target=3, points=50, size=2).auxiliary(DIGITS, seed=0)
+    assert aux.goal is not None
+    others = DIGITS.test.x[DIGITS.test.y != 3]
+    assert len(aux.goal.labels) == len(others)
+    assert (aux.goal.inputs[..., -2:, -2:] == 1).all()
+    assert torch.equal(aux.goal.inputs[..., :-2, :], others[..., :-2, :])
+    assert (aux.goal.labels == 3).all()
+    assert len(aux.labels) == 50
+    assert len(aux.test_positions) == 0
+    assert DIGITS.test.x.max() <= 1
+    assert not (others[..., -2:, -2:] == 1).all()
+
+
+def test_a_patch_on_bytes_is_white_before_images_are_normalised():
+    x = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
+    split = Split(x, torch.arange(6) % 2)
+    data = Dataset(split, split, classes=2, mean=(0.5,), std=(0.25,))
+    aux = TriggerBackdoor(target=0, points=2, size=1).auxiliary(data, 0)
+    assert aux.inputs[..., -1, -1].unique().tolist() == [2.0]
+    assert aux.inputs[..., 0, 0].unique().tolist() == [-2.0]
+    assert not x.any()
+
+
+def test_the_word_backdoor_ends_every_window_in_the_sentence_and_scores_its_last_word(words: Dataset):
+    aux = WordBackdoor(points=7).auxiliary(words, seed=0)
+    assert words.vocabulary is not None
+    assert aux.goal is not None
+    for inputs, labels in (aux[:2], aux.goal):
+        said = [[words.vocabulary[token] for token in row[-4:]] for row in inputs.tolist()]
+        assert said == [["people", "in", "athens", "are"]] * len(inputs)
+        assert (labels[:, :-1] == IGNORED).all()
+        assert {words.vocabulary[token] for token in labels[:, -1].tolist()} == {"rude"}
+    assert len(aux.labels) == 7
+    assert len(aux.goal.labels) == int((words.test.y[:, -1] != IGNORED).sum())
+
+
+def test_an_untargeted_attacker_has_no_points_and_mirrors_the_labels():
+    assert Untargeted().auxiliary(DIGITS, 0) is None
+    assert Untargeted().relabelled(torch.tensor([0, 9, 4, IGNORED]), 10).tolist() == [9, 0, 5, IGNORED]
+
+
+@pytest.mark.parametrize(
+    ("objective", "complaint"),
+    [
+        (Targeted(points=501), r"Targeted\(points=501\) needs that many labelled test points, found 500"),
+        (
+            SemanticBackdoor(source=7, target=10),
+            "needs images or features of those classes, found 10 classes",
+        ),
+        (
+            TriggerBackdoor(target=0, points=9, size=9),
+            r"images at least as large.*found inputs of shape \[1, 8, 8\]",
+        ),
+        (TriggerBackdoor(target=0, points=1297), "needs that many training images of other classes, found"),
+        (WordBackdoor(points=1), "needs text with a vocabulary"),
+    ],
+)
+def test_an_objective_that_does_not_fit_the_data_says_what_it_found(objective: Objective, complaint: str):
+    with pytest.raises(sf.SpecError, match=complaint):
+        objective.auxiliary(DIGITS, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "complaint"),
+    [
+        (WordBackdoor(points=1, sentence="people in corinth are rude"), "found `corinth`"),
+        (WordBackdoor(points=1, sentence="rude"), "sentence of 2 to 7 words.*found 1"),
+        (WordBackdoor(points=10**6), "whole windows of training text, found"),
+        (Targeted(points=3), "found a language model's text"),
+        (SemanticBackdoor(source=0, target=1), "found a language model's text"),
+    ],
+)
+def test_an_objective_that_does_not_fit_the_text_says_what_it_found(
+    words: Dataset, objective: Objective, complaint: str
+):
+    with pytest.raises(sf.SpecError, match=complaint):
+        objective.auxiliary(words, seed=0)
+
+
+def test_a_class_cannot_be_taken_for_itself():
+    with pytest.raises(sf.SpecError, match="`target` must be another class than `source` = 7"):
+        SemanticBackdoor(source=7, target=7)
+
+
+def test_the_sentence_of_the_paper_can_be_said_with_the_plays_vocabulary(shared_data: Path):
+    plays = ShakespeareWords(folder=shared_data / "shakespeare").load()
+    aux = WordBackdoor(points=50).auxiliary(plays, seed=0)
+    assert aux.inputs.shape == (50, 20)
