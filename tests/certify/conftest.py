@@ -1,12 +1,12 @@
-"""Slow machines are no failure: hypothesis judges results here, not seconds; tiny problems take one thread."""
+"""Hypothesis judges results here, not seconds; tiny problems take one thread."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

@@ -1,4 +1,4 @@
-"""The convergence bound beside measured gradient norms, on digits and on a problem that needs its noise term."""
+"""The convergence bound beside measured gradient norms, on digits and on a noisy problem."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsefed.certify import convergence_bound, softmax_oracle
-from sparsefed.data import Digits
+from sparsefed.certify.descent import descent
+from sparsefed.clips import FixedClip
+from sparsefed.data import IID, Digits
+from sparsefed.defenses import SparseFed
 from sparsefed.errors import SpecError
+from sparsefed.experiment import Experiment
+from sparsefed.models import Linear
+from sparsefed.schedules import Constant, Triangular
 
 
 @pytest.mark.parametrize("k", [20, 160, 640])
@@ -71,3 +77,36 @@ def test_impossible_input_says_found_and_needed():
         convergence_bound(10, lr=0.1, **(numbers | {"k": 11}))
     with pytest.raises(SpecError, match="moment needs a finite number of at least 0, got nan"):
         convergence_bound(10, lr=0.1, **(numbers | {"moment": float("nan")}))
+
+
+EXPERIMENT = Experiment(
+    rounds=25,
+    cohort=10,
+    data=Digits(),
+    partition=IID(clients=40),
+    model=Linear(zeros=True),
+    schedule=Constant(value=0.2),
+    clip=FixedClip(norm=10.0),
+    defense=SparseFed(k=325),
+    precision="float64",
+)
+
+
+def test_an_experiment_with_sampled_cohorts_obeys_the_bound_in_every_round():
+    rows = descent(EXPERIMENT)
+    assert len(rows) == 25
+    assert all(row.least <= row.bound for row in rows)
+    assert rows[-1].least < 0.7 * rows[0].squared_norm
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"schedule": Triangular(peak=0.1)}, "a constant learning rate, got Triangular"),
+        ({"defense": SparseFed(k=5, momentum=0.9)}, "a server without momentum, got SparseFed"),
+        ({"clip": FixedClip(norm=0.1)}, "a clip norm of at least"),
+    ],
+)
+def test_where_the_theorem_does_not_apply_it_says_so(changes, complaint):
+    with pytest.raises(SpecError, match=complaint):
+        descent(EXPERIMENT.but(rounds=2, **changes))

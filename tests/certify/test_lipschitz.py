@@ -46,6 +46,25 @@ def test_softmax_constants_hold_for_every_pair_of_models(seed, examples, feature
     assert regression.gradient(models).abs().sum(1).max() <= oracle.mass * ROUNDING
 
 
+@given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_constants_of_clients_of_their_own_sizes_hold_for_each_of_them_and_their_mean(seed, sizes):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(sum(sizes), 3, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (len(inputs),), generator=generator)
+    models = torch.randn(2, 9, generator=generator, dtype=torch.float64)
+    clients = zip(inputs.split(sizes), labels.split(sizes), strict=True)
+    gradients = torch.stack([SoftmaxRegression(x, y, classes=3).gradient(models) for x, y in clients])
+    changes, difference = gradients[:, 1] - gradients[:, 0], models[1] - models[0]
+    l1, l2 = float(difference.abs().sum()) * ROUNDING, float(difference.norm()) * ROUNDING
+    oracle = softmax_oracle(inputs, sizes)
+    assert changes.norm(dim=1).max() <= min(oracle.stretch * l1, oracle.stretch_l2 * l2)
+    assert changes.mean(0).norm() <= min(oracle.mean_stretch * l1, oracle.smoothness * l2)
+    assert changes.mean(0).abs().max() <= oracle.coordinate * l1
+    assert changes.mean(0).abs().sum() <= oracle.total * l1
+    assert gradients.norm(dim=2).max() <= oracle.length * ROUNDING
+    assert gradients.mean(0).abs().sum(1).max() <= oracle.mass * ROUNDING
+
+
 def test_one_quarter_is_reached_where_two_classes_are_even():
     regression = SoftmaxRegression(torch.ones(1, 1), torch.tensor([0]), classes=2)
     step = torch.tensor([[-1e-6, 0.0], [1e-6, 0.0]], dtype=torch.float64)
@@ -87,7 +106,7 @@ def test_a_claimed_constant_gives_the_papers_a_and_the_larger_one_under_clipping
 
 
 def test_the_clip_really_costs_more_than_a_factor_of_1():
-    """One coordinate holds half of the squared norm: clipping moves all the others by (√(d−1) − 1)/2 of it."""
+    """One coordinate holds half of the squared norm: the clip moves all others by (√(d−1) − 1)/2 of it."""
     d = 101
     heavy = torch.ones(d, dtype=torch.float64)
     heavy[0] = math.sqrt(d - 1)
@@ -108,7 +127,7 @@ def test_one_local_step_multiplies_c_with_its_rate_and_more_steps_compound():
 def test_bad_inputs_are_refused():
     with pytest.raises(SpecError, match="finite inputs"):
         softmax_oracle(torch.tensor([[math.nan]]))
-    with pytest.raises(SpecError, match="2 weights of sum 1, got 1"):
-        softmax_oracle(torch.ones(2, 1), torch.ones(1))
+    with pytest.raises(SpecError, match="positive sizes of sum 2, got sum 3"):
+        softmax_oracle(torch.ones(2, 1), [1, 2])
     with pytest.raises(SpecError, match="scale needs a finite number of at least 0, got -1"):
         softmax_lipschitz(-1)

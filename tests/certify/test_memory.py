@@ -73,7 +73,7 @@ def test_one_rate_counts_the_memory_with_itself_and_changes_with_their_size():
 
 
 def test_steps_that_could_expand_are_refused():
-    with pytest.raises(SpecError, match="at most 2/smoothness = 0.2, got 0.3 in round 2"):
+    with pytest.raises(SpecError, match=r"at most 2/smoothness = 0\.2, got 0\.3 in round 2"):
         convex_radii([0.1, 0.3], smoothness=10.0, budget=1.0)
     with pytest.raises(SpecError, match="k needs to be at most"):
         error_bound_l2(5, 6, 1.0)

@@ -13,12 +13,12 @@ from sparsefed.certify import measure, memory_bound, prior_gamma, prior_omega
 from sparsefed.errors import SpecError
 
 
-def play(rule, seed, rounds=12, clients=5, params=10, clip=2.0):
+def play(rule, seed, rounds=12):
     """The updates u, the steps A(u), and both memories of each round of a rule on random updates."""
     rng = np.random.default_rng(seed)
-    state = rule.init(torch.zeros(params, dtype=torch.float64))
+    state = rule.init(torch.zeros(10, dtype=torch.float64))
     for _ in range(rounds):
-        updates = sparsefed.dense(rng.standard_t(2, size=(clients, params))).admitted(clip)
+        updates = sparsefed.dense(rng.standard_t(2, size=(5, 10))).admitted(2.0)
         delta, after = rule.step(updates, state, lr=0.1)
         yield updates.mean(), delta / 0.1, state, after
         state = after

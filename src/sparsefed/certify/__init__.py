@@ -7,6 +7,7 @@ from sparsefed.certify.budget import (
     ADDED,
     REPLACED,
     Counting,
+    Known,
     OncePerEpoch,
     SampledPool,
     Threat,
@@ -14,31 +15,44 @@ from sparsefed.certify.budget import (
     l1_budget,
     l2_budget,
 )
+from sparsefed.certify.certificate import Bound, Certificate
 from sparsefed.certify.convergence import convergence_bound
+from sparsefed.certify.descent import Descent, descent
 from sparsefed.certify.lipschitz import Oracle, local_steps, softmax_lipschitz, softmax_oracle
 from sparsefed.certify.lower_bound import LowerBound, lipschitz_lower_bound
 from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
+from sparsefed.certify.picture import plot_certificate
 from sparsefed.certify.predictions import certified_accuracy, gaps, l1_reach, l2_reach, surviving
 from sparsefed.certify.printed import Printed, algorithm3, theorem1, theorem2
 from sparsefed.certify.radius import log_radii, log_radius, log_weights, width
+from sparsefed.certify.report import certificate_table
 from sparsefed.certify.sparsity import Sparsity, measure, memory_bound, prior_gamma, prior_omega
+from sparsefed.certify.study import Study, certificate
 
 __all__ = [
     "ADDED",
     "REPLACED",
+    "Bound",
+    "Certificate",
     "Counting",
+    "Descent",
+    "Known",
     "LowerBound",
     "OncePerEpoch",
     "Printed",
     "SampledPool",
     "Oracle",
     "Sparsity",
+    "Study",
     "Threat",
     "WorstCase",
     "algorithm3",
+    "certificate",
+    "certificate_table",
     "certified_accuracy",
     "convergence_bound",
     "convex_radii",
+    "descent",
     "error_bound_l2",
     "gaps",
     "l1_budget",
@@ -53,6 +67,7 @@ __all__ = [
     "log_weights",
     "measure",
     "memory_bound",
+    "plot_certificate",
     "prior_gamma",
     "prior_omega",
     "softmax_lipschitz",

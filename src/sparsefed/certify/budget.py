@@ -22,6 +22,7 @@ __all__ = [
     "ADDED",
     "REPLACED",
     "Counting",
+    "Known",
     "OncePerEpoch",
     "SampledPool",
     "Threat",
@@ -70,6 +71,18 @@ class WorstCase(Counting):
     def counts(self, threat: Threat, weights: np.ndarray) -> np.ndarray:
         threat = threat.checked()
         return np.full(len(weights), min(threat.cohort, threat.compromised))
+
+
+class Known(Counting):
+    """m_t is known beforehand, as where the attacker gets a fixed number of clients into each cohort."""
+
+    rounds: tuple[int, ...] = Field(min_length=1)
+    """m_t of every round."""
+
+    def counts(self, threat: Threat, weights: np.ndarray) -> np.ndarray:
+        if len(weights) > len(self.rounds):
+            raise SpecError(f"Known needs a count for each of {len(weights)} rounds, got {len(self.rounds)}")
+        return np.array(self.rounds[: len(weights)])
 
 
 class SampledPool(Counting):

@@ -11,7 +11,7 @@ H that holds for all p is one on the change of the gradient, and averages over e
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Oracle(NamedTuple):
     """ℓ: the mean update changes by at most ℓ ‖θ − θ*‖₂ in ℓ2. Finite only if the loss is convex."""
     stretch_l2: float = math.inf
     """One client's update changes by at most `stretch_l2` times ‖θ − θ*‖₂, in ℓ2."""
+    length: float = math.inf
+    """No honest update is longer than this, in ℓ2, whatever the model."""
     mass: float = math.inf
     """The mean update has at most this ℓ1 norm, whatever the model."""
 
@@ -65,35 +67,45 @@ class Oracle(NamedTuple):
 
     def scaled(self, factor: float, decay: float = 0.0) -> "Oracle":
         """The oracle of `factor` times (the same updates + `decay`·θ)."""
-        grown = (factor * (rate + decay) for rate in self[:-1])
-        return self._make((*grown, math.inf if decay else factor * self.mass))
+        *rates, length, mass = self
+        sizes = (math.inf, math.inf) if decay else (factor * length, factor * mass)
+        return self._make((*(factor * (rate + decay) for rate in rates), *sizes))
 
 
-def softmax_oracle(inputs: Tensor, weights: Tensor | None = None) -> Oracle:
+def softmax_oracle(inputs: Tensor, sizes: Any = None) -> Oracle:
     """The oracle of softmax regression without bias; a bias is one more feature, which is 1.
 
-    `inputs` `[examples, features]` are the examples of a round; `weights` `[examples]` sum to 1: an
-    example of a client with b examples weighs 1/(nb); equal if not given.
+    `inputs` `[examples, features]` are the examples of a round, one client after the other; `sizes`
+    `[clients]` says how many each has. Not given, one client has them all.
     """
     if inputs.ndim != 2 or len(inputs) == 0 or not bool(inputs.isfinite().all()):
         needed = "finite inputs [examples, features] of at least one example"
         raise SpecError(f"softmax_oracle needs {needed}, got shape {list(inputs.shape)}")
-    size = inputs.double().abs()
-    if weights is None:
-        weights = torch.full((len(size),), 1 / len(size), dtype=size.dtype, device=size.device)
-    if len(weights) != len(size) or abs(float(weights.sum()) - 1) > 1e-9:
-        raise SpecError(f"softmax_oracle needs {len(size)} weights of sum 1, got {len(weights)}")
-    squares, sums = size.square(), size.sum(1)
-    total = float(((weights * sums) @ size).max()) / 2
-    stretches = math.sqrt(2) / 4 * size.amax(1) * squares.sum(1).sqrt()  # p_k ‖e_k − p‖₂ ≤ √2/4
+    x = inputs.double().abs()
+    owned = torch.as_tensor([len(x)] if sizes is None else sizes, device=x.device)
+    if int(owned.sum()) != len(x) or int(owned.min()) < 1:
+        raise SpecError(f"softmax_oracle needs positive sizes of sum {len(x)}, got sum {int(owned.sum())}")
+
+    def per_client(values: Tensor) -> Tensor:
+        """The mean over each client's own examples."""
+        owners = torch.arange(len(owned), device=x.device).repeat_interleave(owned)
+        sums = values.new_zeros(len(owned), *values.shape[1:]).index_add_(0, owners, values)
+        return sums / owned.view(-1, *[1] * (values.ndim - 1))
+
+    squares = per_client(x.square())
+    products = per_client(x * x.sum(1, keepdim=True))  # E[|xₗ| ‖x‖₁]; half its maximum bounds ‖H‖₁ and ‖H‖₂
+    lengths = x.square().sum(1).sqrt()
+    stretches = per_client(math.sqrt(2) / 4 * x.amax(1) * lengths)  # p_k ‖e_k − p‖₂ ≤ √2/4
+    total = float(products.mean(0).max()) / 2
     return Oracle(
-        coordinate=float((weights @ squares).max()) / 4,
+        coordinate=float(squares.mean(0).max()) / 4,
         total=total,
         stretch=float(stretches.max()),
-        mean_stretch=float(weights @ stretches),
-        smoothness=min(float(weights @ squares.sum(1)) / 2, total),  # diag(p) − ppᵀ ≼ I/2; ‖E xxᵀ‖ ≤ 2·total
-        stretch_l2=float(squares.sum(1).max()) / 2,
-        mass=2 * float(weights @ sums),  # ‖p − y‖₁ ≤ 2
+        mean_stretch=float(stretches.mean()),
+        smoothness=min(float(squares.sum(1).mean()) / 2, total),  # diag(p) − ppᵀ is at most I/2
+        stretch_l2=float(torch.minimum(squares.sum(1), products.amax(1)).max()) / 2,
+        length=math.sqrt(2) * float(per_client(lengths).max()),  # ‖p − y‖₂ ≤ √2
+        mass=2 * float(per_client(x.sum(1)).mean()),  # ‖p − y‖₁ ≤ 2
     )
 
 

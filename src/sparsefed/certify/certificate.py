@@ -1,0 +1,146 @@
+"""What every radius of a case is worth: certified accuracy where the model is linear, or the word vacuous."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from sparsefed.certify.case import Case, Radius
+from sparsefed.certify.predictions import surviving
+
+__all__ = ["Bound", "Certificate", "Points", "bounds"]
+
+CERTIFIED, VACUOUS, ESTIMATE, OTHER = "certified", "vacuous", "estimate", "another protocol"
+
+
+class Points(NamedTuple):
+    """The test points of a linear model."""
+
+    gaps: Tensor
+    """Logit of the right class minus the best other, of the unattacked model, `[points]`."""
+    reach: dict[str, Tensor]
+    """How far a unit of radius moves a gap, `[points]`, by the radius' norm."""
+
+    def certified(self, norm: str, log_radius: float) -> float:
+        """Percent that are right, and stay right."""
+        return 100 * float(surviving(self.gaps, self.reach[norm], log_radius).double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Percent that are right."""
+        return 100 * float((self.gaps > 0).double().mean())
+
+
+class Bound(NamedTuple):
+    """One line of a certificate."""
+
+    name: str
+    norm: str
+    """The norm of the distance: ℓ1 or ℓ2."""
+    log_radius: float | None
+    """Natural logarithm of R; None where the bound does not apply."""
+    certified: float | None
+    """Percent of the test points that are right and stay right; None where that is not claimed."""
+    verdict: str
+    """`certified`, `vacuous`, `estimate`, `another protocol`, `does not apply` or `not valid`."""
+    why: str
+    """What R is made of, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven about a protocol under a threat."""
+
+    case: Case
+    points: Points | None
+    """None for models that are not linear."""
+    bounds: tuple[Bound, ...]
+
+    @property
+    def certified(self) -> float | None:
+        """Percent of test points that the best proven bound holds; None for models that are not linear."""
+        if self.points is None:
+            return None
+        return max((b.certified or 0.0 for b in self.bounds if b.verdict == CERTIFIED), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `log10_radius` is None where a bound does not apply or the radius is 0."""
+        case = self.case
+        return {
+            **case.threat._asdict(),
+            "compromised_per_round": int(case.counts(case.lrs).max()),
+            "rounds": len(case.steps),
+            "params": case.params,
+            "k": case.k,
+            "accuracy": self.points.accuracy if self.points else None,
+            "certified": self.certified,
+            "bounds": [
+                {**bound._asdict(), "log10_radius": _finite(bound.log_radius)} for bound in self.bounds
+            ],
+        }
+
+
+def bounds(case: Case, points: Points | None) -> tuple[Bound, ...]:
+    """Every bound that the theory offers, the printed one included, with its verdict."""
+    clip = case.clip_alone()
+    if case.k is None:
+        own = [("plain mean: recursion", CERTIFIED, case.dense())]
+    else:
+        own = [
+            ("plain mean instead: recursion", OTHER, case.dense()),
+            ("SparseFed: recursion, γ a priori", CERTIFIED, case.sparse()),
+            ("SparseFed: recursion, γ as measured", ESTIMATE, case.sparse_as_measured()),
+        ]
+        if case.momentum == 0:
+            own.append(("SparseFed: memory counted once", CERTIFIED, case.memory()))
+    lines = [
+        _bound(name, "ℓ1", radius, _judged(verdict, radius, clip), points) for name, verdict, radius in own
+    ]
+    lines.append(_bound("clip alone, no theory", "ℓ1", clip, CERTIFIED if points else VACUOUS, points))
+    return (*lines, _convex(case, points), _printed(case))
+
+
+def _judged(verdict: str, radius: Radius, clip: Radius) -> str:
+    """A radius that the clip alone guarantees anyway proves nothing."""
+    return VACUOUS if verdict == CERTIFIED and radius.log >= clip.log else verdict
+
+
+def _bound(name: str, norm: str, radius: Radius, verdict: str, points: Points | None) -> Bound:
+    certified = None if points is None or verdict == OTHER else points.certified(norm, radius.log)
+    if verdict == CERTIFIED and certified == 0:
+        verdict = VACUOUS
+    return Bound(name, norm, radius.log, certified, verdict, _made_of(radius))
+
+
+def _convex(case: Case, points: Points | None) -> Bound:
+    radius, name = case.convex(), "convex loss: steps do not expand"
+    if isinstance(radius, str):
+        return Bound(name, "ℓ2", None, None, "does not apply", radius)
+    return _bound(name, "ℓ2", radius, CERTIFIED, points)
+
+
+def _printed(case: Case) -> Bound:
+    value, valid, reason = case.printed()
+    name = "Theorem 1 as printed" if case.k is None else "Theorem 2 as printed"
+    return Bound(name, "ℓ1", value, None, "valid" if valid else "not valid", reason)
+
+
+def _made_of(radius: Radius) -> str:
+    """What dominates R."""
+    if radius.log == -math.inf:
+        return "no poison"
+    clipped = "; honest updates may be clipped: larger a" if radius.clipped and radius.propagation else ""
+    if radius.propagation > math.log(10):
+        return f"propagation ×10^{radius.propagation / math.log(10):.3g}{clipped}"
+    if radius.residue > radius.poison:
+        return f"what top-k leaves behind, {radius.residue / radius.poison:.3g}× the poison{clipped}"
+    return (
+        f"poison, ρ ≤ {radius.poison:.3g} a round{clipped}"
+        if radius.poison
+        else "every update at its full length"
+    )
+
+
+def _finite(log_radius: float | None) -> float | None:
+    return None if log_radius is None or math.isinf(log_radius) else log_radius / math.log(10)
