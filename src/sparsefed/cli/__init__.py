@@ -1,0 +1,44 @@
+"""The command line: parse, call, print."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+
+from sparsefed import __version__
+from sparsefed.cli import data, runs, theory
+from sparsefed.errors import SparseFedError
+
+__all__ = ["app", "main"]
+
+app = App("sparsefed", help="Federated learning that cannot be poisoned.", version=__version__)
+data_app = App("data", help="Data sets: what is here, and how to get the rest.")
+data_app.default(data.available)
+data_app.command(data.fetch)
+app.command(data_app)
+for command in (runs.run, runs.show, runs.table, runs.demo, theory.choose_k, theory.certify):
+    app.command(command)
+app.command(runs.list_, name="list")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
+    sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    app.suppress_keyboard_interrupt = False
+    try:
+        app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
+    except (SparseFedError, CycloptsError) as problem:
+        _fail(" ".join(str(problem).split()), 2)
+    except KeyboardInterrupt as stop:
+        _fail(str(stop) or "stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone: nothing to say, and nobody to say it to
+        sys.exit(1)
+
+
+def _fail(line: str, code: int) -> None:
+    print(f"sparsefed: {line}", file=sys.stderr)
+    sys.exit(code)

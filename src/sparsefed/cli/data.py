@@ -1,0 +1,36 @@
+"""The commands about data sets."""
+
+from pathlib import Path
+from typing import Any
+
+from sparsefed import screen
+from sparsefed.cli.parts import AsJson, say, say_json
+
+__all__ = ["available", "fetch"]
+
+
+def available(*, json_: AsJson = False) -> None:
+    """List the data sets, and where each was found or how to get it."""
+    from sparsefed.data import available as sources
+
+    rows: list[dict[str, Any]] = [
+        dict(zip(("name", "what", "where"), found, strict=True)) for found in sources()
+    ]
+    columns = {key: key for key in ("name", "what", "where")}
+    say_json(rows) if json_ else say(screen.table("", columns, rows))
+
+
+def fetch(name: str, *, folder: Path | None = None) -> None:
+    """Download a data set, with checksums.
+
+    Parameters
+    ----------
+    name
+        The data set, as `sparsefed data` lists it.
+    folder
+        Where to put it; the cache folder of this user if not given.
+
+    """
+    from sparsefed.data import fetch as download
+
+    say(f"{name} is in {download(name, folder)}")

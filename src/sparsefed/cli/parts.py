@@ -1,0 +1,53 @@
+"""What the commands share: their options, and how they print."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+__all__ = ["AsJson", "Resumable", "Runs", "Set", "Threads", "say", "say_json", "use_threads"]
+
+Set = Annotated[list[str], Parameter("--set", negative="")]
+Runs = Annotated[Path, Parameter("--runs")]
+AsJson = Annotated[bool, Parameter("--json", negative="")]
+Threads = Annotated[int | None, Parameter("--threads")]
+
+
+class Resumable:
+    """Turns Ctrl-C into a line that says how to go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(problem, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"stopped; saved in {self.folder}: the same command goes on from there")
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many threads (PyTorch's own choice if not given), and keep large blocks of memory."""
+    import torch
+
+    from sparsefed.allocator import keep_large_blocks
+    from sparsefed.errors import SpecError
+
+    keep_large_blocks()
+    if threads is not None:
+        if threads < 1:
+            raise SpecError(f"--threads {threads}: needs at least 1")
+        torch.set_num_threads(threads)
+
+
+def say(what: Any) -> None:
+    """Print text as it is, or a table."""
+    Console().print(what, soft_wrap=isinstance(what, str), highlight=False, markup=not isinstance(what, str))
+
+
+def say_json(value: Any) -> None:
+    """Print for machines."""
+    print(json.dumps(value, indent=1))

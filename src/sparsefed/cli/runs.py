@@ -1,0 +1,175 @@
+"""The commands that make runs and look at them."""
+
+from pathlib import Path
+from typing import Any
+
+from sparsefed import screen
+from sparsefed.cli.parts import AsJson, Resumable, Runs, Set, Threads, say, say_json, use_threads
+
+__all__ = ["demo", "list_", "run", "show", "table"]
+
+
+def run(
+    spec: Path, *, set_: Set = [], runs: Runs = Path("runs"), threads: Threads = None, json_: AsJson = False
+) -> None:
+    """Run an experiment; go on where it was stopped, and show it if it has ended.
+
+    Parameters
+    ----------
+    spec
+        The experiment, a TOML file.
+    set_
+        Change a key before validation, such as `--set defense.k=5000`; may be repeated.
+    runs
+        The folder that holds the runs, one folder each.
+    threads
+        How many threads compute; a run is exact again only with the same number.
+    json_
+        Print the result as JSON.
+
+    """
+    from sparsefed.experiment import read_experiment
+    from sparsefed.record import Record
+    from sparsefed.simulate import play
+
+    use_threads(threads)
+    experiment = read_experiment(spec, set_)
+    folder = Record(runs, experiment).folder
+    with Resumable(folder):
+        result = screen.watched(spec.stem, experiment.rounds, play(experiment, runs))
+    result = {"name": spec.stem, **result, "folder": str(folder)}
+    say_json(result) if json_ else _print_run(folder)
+
+
+def show(run: Path, *, json_: AsJson = False) -> None:
+    """Show what is known of a run, finished or not.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    json_
+        Print the specification, the result and the rows as JSON.
+
+    """
+    from sparsefed.record import find_record
+
+    record = find_record(run)
+    if json_:
+        found = {"spec": record.experiment.to_dict(), "result": record.result, "rounds": record.rows()}
+        say_json(found)
+    else:
+        _print_run(run)
+
+
+def list_(family: str = "runs", *, runs: Runs = Path("runs"), json_: AsJson = False) -> None:
+    """List runs, or what a specification can name: defenses, attacks, models, data and so on.
+
+    Parameters
+    ----------
+    family
+        `runs`, or the name of a family.
+    runs
+        The folder that holds the runs.
+    json_
+        Print JSON.
+
+    """
+    from sparsefed.catalog import members, past_runs
+
+    rows = past_runs(runs) if family == "runs" else members(family)
+    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {"name": ""})}
+    say_json(rows) if json_ else say(screen.table("", columns, rows))
+
+
+def table(
+    spec: Path,
+    *,
+    runs: Runs = Path("runs"),
+    out: Path | None = None,
+    threads: Threads = None,
+    json_: AsJson = False,
+) -> None:
+    """Run every cell of a table that is not there yet, and print the table as Markdown.
+
+    Parameters
+    ----------
+    spec
+        The table, a TOML file.
+    runs
+        The folder that holds the runs.
+    out
+        Write the Markdown there as well.
+    threads
+        How many threads compute.
+    json_
+        Print the lines as JSON instead.
+
+    """
+    from sparsefed.files import readable_errors, write_atomically
+    from sparsefed.record import Record
+    from sparsefed.simulate import play
+    from sparsefed.tables import markdown, read_table, summary
+
+    use_threads(threads)
+    plan = read_table(spec)
+    results = []
+    for cell in plan.cells():
+        experiment = cell.experiment
+        name = f"{cell.row} {cell.column} seed {experiment.seed}"
+        with Resumable(Record(runs, experiment).folder):
+            results.append((cell, screen.watched(name, experiment.rounds, play(experiment, runs))))
+    lines = summary(plan, results)
+    text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
+    if out is not None:
+        with readable_errors(out):
+            write_atomically(out, text.encode())
+    say_json(lines) if json_ else print(text)
+
+
+def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
+    """Watch one attack meet no defense, clipping and SparseFed, on real digits.
+
+    Parameters
+    ----------
+    runs
+        The folder that holds the runs and the picture.
+    json_
+        Print the closing table as JSON.
+
+    """
+    from sparsefed.demo import demo_experiments
+    from sparsefed.plots import plot_accuracies
+    from sparsefed.record import Record, find_record
+    from sparsefed.simulate import play
+
+    use_threads(None)
+    results, curves = [], {}
+    for name, experiment in demo_experiments():
+        folder = Record(runs, experiment).folder
+        with Resumable(folder):
+            result = screen.watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
+        results.append(_summary(name, result, folder))
+        curves[name] = find_record(folder).rows()
+    picture = runs / "demo.png"
+    plot_accuracies(curves, picture, "2 % of 2,000 clients collude to get 100 handwritten digits read wrong")
+    if json_:
+        say_json(results)
+    else:
+        say(screen.results(results, "The same attack, three servers"))
+        say(f"picture: {picture}\nmore:    sparsefed show {results[-1]['folder']}")
+
+
+def _summary(name: str, result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    seconds = sum(result[f"seconds_{part}"] for part in ("honest", "attack", "server"))
+    kept = {key: result[key] for key in ("test_accuracy", "attack_accuracy", "outcome")}
+    return {"name": name, **kept, "seconds": seconds, "folder": str(folder)}
+
+
+def _print_run(folder: Path) -> None:
+    from sparsefed.record import find_record
+
+    record = find_record(folder)
+    say(screen.evaluations(record.rows()))
+    say(screen.details(record.experiment, record.result, record.rows()))
+    say(f"folder: {folder}")

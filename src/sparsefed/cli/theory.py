@@ -1,0 +1,85 @@
+"""The commands that measure a model before it is attacked: how sparse it can be, and what is certain."""
+
+from pathlib import Path
+
+from sparsefed import screen
+from sparsefed.cli.parts import AsJson, Set, say, say_json
+
+__all__ = ["certify", "choose_k"]
+
+
+def choose_k(
+    spec: Path,
+    *,
+    max_loss: float,
+    clients: int = 20,
+    plot: Path | None = None,
+    set_: Set = [],
+    json_: AsJson = False,
+) -> None:
+    """Find the least k that loses at most a given share of the clients' gradients (Algorithm 11).
+
+    Parameters
+    ----------
+    spec
+        The experiment, a TOML file.
+    max_loss
+        The largest share of the ℓ1 mass of a gradient that may be lost, between 0 and 1.
+    clients
+        How many clients' gradients to look at.
+    plot
+        Draw the loss against k, as a PNG at this path.
+    set_
+        Change a key before validation.
+    json_
+        Print JSON.
+
+    """
+    from sparsefed.experiment import read_experiment
+    from sparsefed.federation import Federation
+    from sparsefed.select_k import choose_k as chosen
+
+    choice = chosen(Federation.of(read_experiment(spec, set_)), max_loss, clients, plot)._asdict()
+    columns = {key: key.replace("_", " ") for key in choice}
+    say_json(choice) if json_ else say(screen.table("", columns, [choice]))
+
+
+def certify(
+    spec: Path,
+    *,
+    lipschitz: float | None = None,
+    compromised: int | None = None,
+    plot: Path | None = None,
+    set_: Set = [],
+    json_: AsJson = False,
+) -> None:
+    """Bound how far any attack within the threat model can move the final model.
+
+    Parameters
+    ----------
+    spec
+        The experiment, a TOML file; its attack says how many clients are compromised.
+    lipschitz
+        The coordinatewise Lipschitz constant c, for models whose constant is not known here.
+    compromised
+        How many clients the attacker holds, if not as in the experiment.
+    plot
+        Draw the radius against k and against the rounds, as a PNG at this path.
+    set_
+        Change a key before validation.
+    json_
+        Print JSON.
+
+    """
+    from sparsefed.certify import certificate
+    from sparsefed.certify.picture import plot_certificate
+    from sparsefed.certify.report import certificate_table, facts
+    from sparsefed.experiment import read_experiment
+
+    found = certificate(read_experiment(spec, set_), lipschitz=lipschitz, compromised=compromised)
+    if plot is not None:
+        plot_certificate(found, plot)
+    if json_:
+        say_json({"facts": facts(found), "bounds": [bound._asdict() for bound in found.bounds]})
+    else:
+        say(certificate_table(found))
