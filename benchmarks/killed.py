@@ -1,4 +1,4 @@
-"""Kill a run with SIGKILL at random moments, resume it each time, and compare it with one that was left alone.
+"""Kill a run with SIGKILL at random moments, resume it each time, and compare with one left alone.
 
 python -m benchmarks.killed [kills]
 """

@@ -50,6 +50,8 @@ def number(value: Any) -> str:
     """A value for a cell: one decimal for floats, a dash for nothing."""
     if value is None:
         return "–"
+    if isinstance(value, float) and abs(value) >= 100 and value.is_integer():
+        return str(int(value))
     if isinstance(value, float):
         return f"{value:.1f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
     return str(value)
@@ -86,12 +88,12 @@ def evaluations(rows: list[Row], most: int = 12) -> Table:
     columns = {
         "round": "round",
         "test_accuracy": "test %",
-        "test_accuracy_rest": "without auxiliary %",
+        "test_accuracy_rest": "rest %",
         "attack_accuracy": "attack %",
         "twin_attack_accuracy": "twin's attack %",
         "loss": "loss",
         "honest_norm": "honest norm",
-        "clipped": "clipped share",
+        "clipped": "clipped",
         "support": "moved",
         "mass_lost": "mass lost",
         "kept": "kept",

@@ -66,6 +66,11 @@ class Spec(BaseModel):
         fields = handler(self)
         return {"type": _type_name(type(self)), **fields} if _family(type(self)) else fields
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """What differs from the defaults: a repr is read by people."""
+        fields = type(self).model_fields
+        return [(name, value) for name, value in self if value != fields[name].default]
+
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON-able data, defaults included."""
         return self.model_dump(mode="json", serialize_as_any=True)

@@ -69,10 +69,6 @@ class Defense(Spec, family=True):
         }
         return report if honest is None else {**report, "compromised_kept": float(shares[honest:].sum())}
 
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        fields = type(self).model_fields
-        return [(name, value) for name, value in self if value != fields[name].default]
-
 
 class Aggregate(Defense):
     """A rule without memory of its own, followed by server momentum (Appendix B.1.3: line 15 replaced)."""
