@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 JUDGES := .venv/.judges
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test check format bench bench-peers clean
 
 setup: $(STAMP)
 
@@ -36,5 +36,15 @@ format: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
+bench-peers: .venv-bench/.ready  ## the same, beside other people's packages, in an environment of their own
+	@.venv-bench/bin/python -m benchmarks
+
+# byzfl asks for torchvision, which would exchange torch; the rules that are measured do without it.
+.venv-bench/.ready: pyproject.toml benchmarks/requirements.txt
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11
+	@touch $@
+
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .hypothesis
