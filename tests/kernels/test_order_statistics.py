@@ -37,6 +37,16 @@ def test_every_network_sorts_all_zero_one_columns() -> None:
         assert (np.diff(columns, axis=0) >= 0).all()
 
 
+def test_a_network_may_start_from_sorted_groups() -> None:
+    for wires in range(1, 18):
+        columns = (np.arange(2**wires) >> np.arange(wires)[:, None]) & 1
+        for start in range(0, wires - 7, 8):
+            columns[start : start + 8].sort(axis=0)
+        for a, b in network(wires, 0, wires, ordered=True, group=8):
+            columns[[a, b]] = np.sort(columns[[a, b]], axis=0)
+        assert (np.diff(columns, axis=0) >= 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_all_sizes_of_cohort_agree_with_numpy(dtype: torch.dtype) -> None:
     for rows in [*range(1, 41), 63, 64, 65, 100, 127, 301]:

@@ -9,21 +9,25 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["network"]
+__all__ = ["GROUP", "batcher", "network"]
+
+GROUP = 8
+"""How many neighbouring wires `sparsefed.kernels.rows.load_sorted` sorts in registers."""
 
 
 @lru_cache(maxsize=64)
-def network(wires: int, low: int, high: int, ordered: bool) -> np.ndarray:
+def network(wires: int, low: int, high: int, ordered: bool, group: int = 1) -> np.ndarray:
     """Comparators, `[count, 2]`, after which wires low … high − 1 hold the values of those ranks.
 
-    If not `ordered`, only the set of values on those wires is right: enough for their sum.
+    If not `ordered`, only the set of values on those wires is right: enough for their sum. Every full
+    group of `group` wires, a power of two, must come sorted.
     """
     wanted = range(low, high)
     use = [("set" if wire in wanted else "none") for wire in range(wires)]
     if ordered:
         use = ["value" if wire in wanted else "none" for wire in range(wires)]
     kept = []
-    for a, b in reversed(list(_batcher(wires))):
+    for a, b in reversed([*_of_ragged_group(wires, group), *batcher(wires, group)]):
         if use[a] == use[b] and use[a] != "value":
             continue  # nobody sees which of the two went where
         use[a] = use[b] = "value"
@@ -33,9 +37,17 @@ def network(wires: int, low: int, high: int, ordered: bool) -> np.ndarray:
     return comparators
 
 
-def _batcher(wires: int) -> Iterator[tuple[int, int]]:
-    """Batcher's network for the next power of two, without the wires above, which would hold infinity."""
-    sorted_run = 1
+def _of_ragged_group(wires: int, group: int) -> Iterator[tuple[int, int]]:
+    """Sorts the last wires, which do not fill a group."""
+    first = wires // group * group
+    return ((first + a, first + b) for a, b in batcher(wires - first))
+
+
+def batcher(wires: int, sorted_run: int = 1) -> Iterator[tuple[int, int]]:
+    """Batcher's network for the next power of two, without the wires above, which would hold infinity.
+
+    Runs of `sorted_run` wires, a power of two, come sorted.
+    """
     while sorted_run < wires:
         step = sorted_run
         while step >= 1:

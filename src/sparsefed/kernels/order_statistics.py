@@ -14,8 +14,8 @@ from numba import njit, prange
 from torch import Tensor
 
 from sparsefed.kernels.compiled import runs_compiled, threads
-from sparsefed.kernels.networks import network
-from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange, load_row
+from sparsefed.kernels.networks import GROUP, network
+from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange, load_row, load_sorted
 from sparsefed.types import Matrix, PerClient, Vector
 
 __all__ = ["mean_near_median", "median", "trimmed_mean"]
@@ -48,7 +48,11 @@ def mean_near_median(
     rows = len(matrix) if indices is None else len(indices)
     if not _fits(matrix, rows):
         return _in_blocks(lambda block: _near_median(block, count), matrix, factors, indices)
-    return _sorted_blocks(matrix, network(rows, 0, rows, ordered=True), (0, rows, count), factors, indices)
+    low, high = max(0, (rows - 1) // 2 - count + 1), min(rows, rows // 2 + count)
+    comparators = network(
+        rows, low, high, ordered=True, group=GROUP
+    )  # nothing farther out can be among the nearest
+    return _sorted_blocks(matrix, comparators, (low, high, count), factors, indices)
 
 
 def _central_mean(
@@ -58,7 +62,8 @@ def _central_mean(
     rows = len(matrix) if indices is None else len(indices)
     if not _fits(matrix, rows):
         return _in_blocks(lambda block: block[low:high].mean(dim=0), matrix, factors, indices)
-    return _sorted_blocks(matrix, network(rows, low, high, ordered=False), (low, high, 0), factors, indices)
+    comparators = network(rows, low, high, ordered=False, group=GROUP)
+    return _sorted_blocks(matrix, comparators, (low, high, 0), factors, indices)
 
 
 def _fits(matrix: Matrix, rows: int) -> bool:
@@ -109,34 +114,37 @@ def _reduce(numbers, starts, factors, comparators, ranks, scratch, result):  # n
             if ranks[2] == 0:
                 average_rows(scratch[span], ranks[0] * lanes, (ranks[1] - 1) * lanes, result, column)
             else:
-                _average_near_median(scratch[span], lanes, ranks[2], result[column : column + lanes])
+                _average_near_median(scratch[span], lanes, ranks, result[column : column + lanes])
 
 
 @njit(cache=True, nogil=True)
 def _sort_block(numbers, starts, factors, comparators, scratch):
     lanes = len(scratch) // len(starts)
-    for row in range(len(starts)):
+    whole = len(starts) // GROUP * GROUP
+    for row in range(0, whole, GROUP):
+        load_sorted(numbers, starts, factors, row, scratch)
+    for row in range(whole, len(starts)):
         load_row(numbers, starts[row], factors[row], scratch, row * lanes)
     for i in range(len(comparators)):
         exchange(scratch, comparators[i, 0], comparators[i, 1])
 
 
 @njit(cache=True, nogil=True)
-def _average_near_median(rows, lanes, count, result):
+def _average_near_median(rows, lanes, ranks, result):
     """The `count` nearest are neighbours in rank: move the window up while the value above it is nearer."""
-    n = len(rows) // lanes
-    lower, upper = (n - 1) // 2 * lanes, n // 2 * lanes
-    middle = (rows[lower : lower + lanes] + rows[upper : upper + lanes]) / 2
+    low, high, count = ranks
+    table = rows.reshape(-1, lanes)
+    middle = (table[(len(table) - 1) // 2] + table[len(table) // 2]) / 2
     zero, one = rows.dtype.type(0), rows.dtype.type(1)
-    first = np.zeros(lanes, rows.dtype)  # numbers of one width keep the loops in vector registers
-    for i in range(n - count):
+    first = np.full(lanes, low, rows.dtype)  # numbers of one width keep the loops in vector registers
+    for i in range(low, high - count):
+        below, above = table[i], table[i + count]
         for c in range(lanes):
-            farther = rows[(i + count) * lanes + c] - middle[c] < middle[c] - rows[i * lanes + c]
-            first[c] += one if farther else zero
+            first[c] += one if above[c] - middle[c] < middle[c] - below[c] else zero
     result[:] = 0
-    for i in range(n):
-        rank, above = rows.dtype.type(i), rows.dtype.type(i - count)
+    for i in range(low, high):
+        row, rank, before = table[i], rows.dtype.type(i), rows.dtype.type(i - count)
         for c in range(lanes):
-            result[c] += rows[i * lanes + c] if above < first[c] <= rank else zero
+            result[c] += row[c] if before < first[c] <= rank else zero
     for c in range(lanes):
         result[c] /= rows.dtype.type(count)

@@ -11,7 +11,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["ALIGNMENT", "ROW_BYTES", "aligned", "average_rows", "exchange", "load_row"]
+from sparsefed.kernels.networks import GROUP, batcher
+
+__all__ = ["ALIGNMENT", "ROW_BYTES", "aligned", "average_rows", "exchange", "load_row", "load_sorted"]
 
 ROW_BYTES = 256
 ALIGNMENT = 64
@@ -33,9 +35,8 @@ def exchange(typingctx, scratch, a, b):
         at_a = _row_address(context, builder, signature.args[0], arguments[0], arguments[1])
         at_b = _row_address(context, builder, signature.args[0], arguments[0], arguments[2])
         x, y = (builder.load(address, align=ALIGNMENT) for address in (at_a, at_b))
-        less = builder.fcmp_ordered("<", x, y)
-        builder.store(builder.select(less, x, y), at_a, align=ALIGNMENT)
-        builder.store(builder.select(less, y, x), at_b, align=ALIGNMENT)
+        for number, address in zip(_ordered(builder, x, y), (at_a, at_b), strict=True):
+            builder.store(number, address, align=ALIGNMENT)
         return context.get_dummy_value()
 
     return types.void(scratch, types.intp, types.intp), codegen
@@ -55,6 +56,41 @@ def load_row(typingctx, source, start, factor, scratch, a):  # noqa: PLR0917
         return context.get_dummy_value()
 
     return types.void(source, types.intp, source.dtype, scratch, types.intp), codegen
+
+
+@intrinsic
+def load_sorted(typingctx, source, starts, factors, first, scratch):  # noqa: PLR0917
+    """As `load_row` for rows `first` … `first + GROUP − 1`, which come out sorted lane by lane."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = signature.args[0]
+        source, starts, factors, first, scratch = arguments
+        register = ir.VectorType(_row_type(kind).element, ALIGNMENT * 8 // kind.dtype.bitwidth)
+        rows = [builder.add(first, ir.Constant(first.type, i)) for i in range(GROUP)]
+
+        def element(array_kind, array, i):
+            return builder.load(
+                builder.gep(context.make_array(array_kind)(context, builder, array).data, [i])
+            )
+
+        places = [element(signature.args[1], starts, row) for row in rows]
+        scales = [_splat(builder, element(signature.args[2], factors, row), register) for row in rows]
+        for lane in range(0, ROW_BYTES * 8 // kind.dtype.bitwidth, register.count):
+            offset = ir.Constant(first.type, lane)
+            wires = []
+            for place, scale in zip(places, scales, strict=True):
+                address = _address(context, builder, kind, source, builder.add(place, offset), register)
+                wires.append(builder.fmul(builder.load(address, align=kind.dtype.bitwidth // 8), scale))
+            for a, b in batcher(GROUP):
+                wires[a], wires[b] = _ordered(builder, wires[a], wires[b])
+            for row, wire in zip(rows, wires, strict=True):
+                lanes = ir.Constant(first.type, ROW_BYTES * 8 // kind.dtype.bitwidth)
+                place = builder.add(builder.mul(row, lanes), offset)
+                target = _address(context, builder, signature.args[4], scratch, place, register)
+                builder.store(wire, target, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    return types.void(source, starts, factors, types.intp, scratch), codegen
 
 
 @intrinsic
@@ -87,8 +123,18 @@ def _row_type(kind: Any) -> Any:
 
 
 def _row_address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
+    return _address(context, builder, kind, array, start, _row_type(kind))
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, start: Any, vector: Any) -> Any:  # noqa: PLR0917
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [start]), _row_type(kind).as_pointer())
+    return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+
+
+def _ordered(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """The smaller and the larger of two vectors' numbers, lane by lane."""
+    less = builder.fcmp_ordered("<", x, y)
+    return builder.select(less, x, y), builder.select(less, y, x)
 
 
 def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
