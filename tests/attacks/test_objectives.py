@@ -145,7 +145,9 @@ def test_a_class_cannot_be_taken_for_itself():
         SemanticBackdoor(source=7, target=7)
 
 
-def test_the_sentence_of_the_paper_can_be_said_with_the_plays_vocabulary(shared_data: Path):
-    plays = ShakespeareWords(folder=shared_data / "shakespeare").load()
-    aux = WordBackdoor(points=50).auxiliary(plays, seed=0)
+def test_the_plays_know_rome_and_not_athens(shared_data: Path):
+    plays = ShakespeareWords(folder=shared_data / "shakespeare", vocabulary=2000).load()
+    with pytest.raises(sf.SpecError, match="found `athens`"):
+        WordBackdoor(points=50).auxiliary(plays, seed=0)
+    aux = WordBackdoor(points=50, sentence="people in rome are rude").auxiliary(plays, seed=0)
     assert aux.inputs.shape == (50, 20)
