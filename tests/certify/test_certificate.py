@@ -132,6 +132,13 @@ def test_before_its_first_round_an_attack_adds_nothing():
     assert last.log == pytest.approx(math.log(0.01 * (last.poison + last.residue)))  # λ(ρ + 2γ), once
 
 
+@pytest.mark.parametrize("k", [1, 64, 320])
+def test_a_priori_the_sparse_recursion_proves_nothing_where_its_a_is_smaller(k):
+    """For k ≤ d/2, 2γ is at least 4 times the size of an update; two runs are at most 2 times it apart."""
+    case = Study.of(EXPERIMENT.but(defense=SparseFed(k=k), rounds=2)).against(1).case
+    assert case.sparse().log >= case.sizes_alone().log
+
+
 def test_a_claimed_constant_stands_in_for_an_unknown_one():
     spec = EXPERIMENT.but(model=MLP(hidden=(4,)), rounds=2)
     made = certificate(spec, lipschitz=1.0, compromised=1)

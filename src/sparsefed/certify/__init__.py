@@ -3,6 +3,7 @@
 `log_radius` is the theorem; the other modules supply what goes into it and what follows from it.
 """
 
+from sparsefed.certify.along import Step, steps
 from sparsefed.certify.budget import (
     ADDED,
     REPLACED,
@@ -43,6 +44,7 @@ __all__ = [
     "SampledPool",
     "Oracle",
     "Sparsity",
+    "Step",
     "Study",
     "Threat",
     "WorstCase",
@@ -72,6 +74,7 @@ __all__ = [
     "prior_omega",
     "softmax_lipschitz",
     "softmax_oracle",
+    "steps",
     "surviving",
     "theorem1",
     "theorem2",

@@ -70,8 +70,11 @@ def check_covered(spec: Experiment, lipschitz: float | None) -> None:
 
 
 def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:
-    """The rounds of the unattacked run; `lipschitz` replaces the constant of softmax regression."""
-    spec = fed.spec
+    """The rounds of the unattacked run; `lipschitz` replaces the constant of softmax regression.
+
+    Raises SpecError where the theory does not cover the experiment.
+    """
+    check_covered(spec := fed.spec, lipschitz)
     params, memory = fed.initial_state.params, fed.initial_state.memory
     in_error = isinstance(spec.defense, SparseFed) and spec.defense.lr_in_error
     oracle_of = _oracle_of(fed, lipschitz)

@@ -77,12 +77,12 @@ class Case:
         open_rounds = np.where(self.attacked, weights, -math.inf)
         return self.counting.counts(self.threat, open_rounds) * self.attacked
 
-    def mass(self) -> float:
-        """A bound on the ℓ1 norm of every update, poisoned or not."""
+    def masses(self) -> np.ndarray:
+        """A bound on the ℓ1 norm of the update of every round, poisoned or not."""
         worst = WorstCase().counts(self.threat, self.lrs)
         poison = l1_budget(l2_budget(worst, self.threat.cohort, self.clip_norms), self.params)
         honest = np.array([step.oracle.mass for step in self.steps])
-        return float(np.minimum(honest + poison, math.sqrt(self.params) * self.clip_norms).max())
+        return np.minimum(honest + poison, math.sqrt(self.params) * self.clip_norms)
 
     def dense(self) -> Radius:
         """The recursion of the plain mean under the same schedule and clip."""
@@ -91,7 +91,7 @@ class Case:
     def sparse(self, k: int | None = None) -> Radius:
         """The recursion of SparseFed with γ a priori."""
         k = k or self.k or self.params
-        gamma = prior_gamma(prior_omega(self.params, k), self.mass(), self.momentum)
+        gamma = prior_gamma(prior_omega(self.params, k), self.masses().max(), self.momentum)
         return self._recursion(width(self.params, k), gamma=gamma * self.after_first)
 
     def sparse_as_measured(self) -> Radius:
@@ -102,7 +102,7 @@ class Case:
     def memory(self, k: int | None = None) -> Radius:
         """The dense recursion with SparseFed's memory counted once; needs a server without momentum."""
         k = k or self.k or self.params
-        kept = memory_bound(prior_omega(self.params, k), self.mass())
+        kept = memory_bound(prior_omega(self.params, k), self.masses().max())
 
         def radius(clipped: bool) -> Radius:
             growth = self._growth(self.params, clipped)
@@ -139,15 +139,15 @@ class Case:
             params=self.params,
             k=self.k,
             budget=float(poison.max()),
-            gamma=prior_gamma(omega, self.mass(), self.momentum),
+            gamma=prior_gamma(omega, self.masses().max(), self.momentum),
         )
 
-    def clip_alone(self) -> Radius:
-        """What the clip guarantees without any theory: neither run can go farther than its updates."""
+    def sizes_alone(self) -> Radius:
+        """What holds without any theory: neither run can go farther than its updates, which are bounded."""
         latest = (
             np.maximum.accumulate(self.lrs[::-1])[::-1] if self.k else self.lrs
         )  # W may wait for a high λ
-        reach = 2 * math.sqrt(self.params) * self.clip_norms * latest * self.after_first
+        reach = 2 * self.masses() * latest * self.after_first
         total = float(reach.sum()) / (1 - self.momentum)
         return Radius(math.log(total) if total else -math.inf, True, 0.0)
 

@@ -83,7 +83,7 @@ class Certificate:
 
 def bounds(case: Case, points: Points | None) -> tuple[Bound, ...]:
     """Every bound that the theory offers, the printed one included, with its verdict."""
-    clip = case.clip_alone()
+    trivial = case.sizes_alone()
     if case.k is None:
         own = [("plain mean: recursion", CERTIFIED, case.dense())]
     else:
@@ -95,15 +95,17 @@ def bounds(case: Case, points: Points | None) -> tuple[Bound, ...]:
         if case.momentum == 0:
             own.append(("SparseFed: memory counted once", CERTIFIED, case.memory()))
     lines = [
-        _bound(name, "ℓ1", radius, _judged(verdict, radius, clip), points) for name, verdict, radius in own
+        _bound(name, "ℓ1", radius, _judged(verdict, radius, trivial), points) for name, verdict, radius in own
     ]
-    lines.append(_bound("clip alone, no theory", "ℓ1", clip, CERTIFIED if points else VACUOUS, points))
+    lines.append(
+        _bound("size of updates, no theory", "ℓ1", trivial, CERTIFIED if points else VACUOUS, points)
+    )
     return (*lines, _convex(case, points), _printed(case))
 
 
-def _judged(verdict: str, radius: Radius, clip: Radius) -> str:
-    """A radius that the clip alone guarantees anyway proves nothing."""
-    return VACUOUS if verdict == CERTIFIED and radius.log >= clip.log else verdict
+def _judged(verdict: str, radius: Radius, trivial: Radius) -> str:
+    """A radius that the size of the updates guarantees anyway proves nothing."""
+    return VACUOUS if verdict == CERTIFIED and radius.log >= trivial.log else verdict
 
 
 def _bound(name: str, norm: str, radius: Radius, verdict: str, points: Points | None) -> Bound:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsefed.certify.along import check_covered, steps
+from sparsefed.certify.along import steps
 from sparsefed.certify.convergence import convergence_bound
 from sparsefed.clients import Gradient, Work
 from sparsefed.defenses import SparseFed
@@ -64,7 +64,6 @@ def _everyone(fed: Federation, params: Vector, round: int) -> tuple[float, float
 
 
 def _check(spec: Experiment) -> None:
-    check_covered(spec, None)
     momentum = getattr(spec.defense, "momentum", 0.0)
     for found, holds, needed in (
         (spec.model, isinstance(spec.model, Linear), "softmax regression, whose smoothness is known"),

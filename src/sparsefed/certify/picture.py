@@ -57,7 +57,7 @@ def against_k(case: Case) -> Curves:
     }
     if case.momentum == 0:
         curves["SparseFed, memory once"] = (grid, [_log10(case.memory(k).log) for k in grid])
-    curves["clip alone"] = (grid, [_log10(case.clip_alone().log)] * len(grid))
+    curves["size of updates"] = (grid, [_log10(case.sizes_alone().log)] * len(grid))
     return curves
 
 
@@ -70,7 +70,7 @@ def against_rounds(case: Case) -> Curves:
         curves["SparseFed, γ a priori"] = (grid, [_log10(short.sparse().log) for short in shorter])
         if case.momentum == 0:
             curves["SparseFed, memory once"] = (grid, [_log10(short.memory().log) for short in shorter])
-    curves["clip alone"] = (grid, [_log10(short.clip_alone().log) for short in shorter])
+    curves["size of updates"] = (grid, [_log10(short.sizes_alone().log) for short in shorter])
     return curves
 
 

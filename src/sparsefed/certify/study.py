@@ -1,12 +1,13 @@
 """From an experiment to its certificate: one unattacked run, then any threat against it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from sparsefed.attacks import Pool
-from sparsefed.certify.along import check_covered, features, steps
+from sparsefed.certify.along import Step, check_covered, features, steps
 from sparsefed.certify.budget import Counting, Known, OncePerEpoch, Threat
 from sparsefed.certify.case import Case
 from sparsefed.certify.certificate import Certificate, Points, bounds
@@ -50,14 +51,18 @@ class Study:
         """Run the unattacked experiment; raises SpecError where the theory does not cover it."""
         check_covered(spec, lipschitz)
         fed = Federation.of(spec)
-        done = tuple(steps(fed, lipschitz))
-        defense = spec.defense
+        return cls.after(fed, steps(fed, lipschitz))
+
+    @classmethod
+    def after(cls, fed: Federation, run: Iterable[Step]) -> "Study":
+        """The study of a run that someone else drives, with a progress bar around it, say."""
+        done, defense = tuple(run), fed.spec.defense
         case = Case(
             params=fed.network.size,
             k=defense.k if isinstance(defense, SparseFed) else None,
             momentum=defense.momentum if isinstance(defense, Mean | SparseFed) else 0.0,
             steps=done,
-            threat=Threat(len(fed.population), spec.cohort, int(fed.compromised.sum())),
+            threat=Threat(len(fed.population), fed.spec.cohort, int(fed.compromised.sum())),
             counting=OncePerEpoch(),
             attacked=np.ones(len(done), bool),
         )
