@@ -11,7 +11,7 @@ from sparsefed.certify.predictions import surviving
 
 __all__ = ["Bound", "Certificate", "Points", "bounds"]
 
-CERTIFIED, VACUOUS, ESTIMATE, OTHER = "certified", "vacuous", "estimate", "another protocol"
+CERTIFIED, VACUOUS, ESTIMATE, OTHER = "certified", "vacuous", "estimate", "comparison"
 
 
 class Points(NamedTuple):
@@ -43,7 +43,7 @@ class Bound(NamedTuple):
     certified: float | None
     """Percent of the test points that are right and stay right; None where that is not claimed."""
     verdict: str
-    """`certified`, `vacuous`, `estimate`, `another protocol`, `does not apply` or `not valid`."""
+    """`certified`, `vacuous`, `estimate`, `comparison`, `does not apply` or `not valid`."""
     why: str
     """What R is made of, or why there is none."""
 
@@ -75,9 +75,7 @@ class Certificate:
             "k": case.k,
             "accuracy": self.points.accuracy if self.points else None,
             "certified": self.certified,
-            "bounds": [
-                {**bound._asdict(), "log10_radius": _finite(bound.log_radius)} for bound in self.bounds
-            ],
+            "bounds": [_plain(bound) for bound in self.bounds],
         }
 
 
@@ -85,21 +83,19 @@ def bounds(case: Case, points: Points | None) -> tuple[Bound, ...]:
     """Every bound that the theory offers, the printed one included, with its verdict."""
     trivial = case.sizes_alone()
     if case.k is None:
-        own = [("plain mean: recursion", CERTIFIED, case.dense())]
+        own = [("mean, recursion", CERTIFIED, case.dense())]
     else:
         own = [
-            ("plain mean instead: recursion", OTHER, case.dense()),
-            ("SparseFed: recursion, γ a priori", CERTIFIED, case.sparse()),
-            ("SparseFed: recursion, γ as measured", ESTIMATE, case.sparse_as_measured()),
+            ("mean instead", OTHER, case.dense()),
+            ("SparseFed, γ a priori", CERTIFIED, case.sparse()),
+            ("SparseFed, γ measured", ESTIMATE, case.sparse_as_measured()),
         ]
         if case.momentum == 0:
-            own.append(("SparseFed: memory counted once", CERTIFIED, case.memory()))
+            own.append(("SparseFed, memory once", CERTIFIED, case.memory()))
     lines = [
         _bound(name, "ℓ1", radius, _judged(verdict, radius, trivial), points) for name, verdict, radius in own
     ]
-    lines.append(
-        _bound("size of updates, no theory", "ℓ1", trivial, CERTIFIED if points else VACUOUS, points)
-    )
+    lines.append(_bound("update sizes alone", "ℓ1", trivial, CERTIFIED if points else VACUOUS, points))
     return (*lines, _convex(case, points), _printed(case))
 
 
@@ -116,7 +112,7 @@ def _bound(name: str, norm: str, radius: Radius, verdict: str, points: Points | 
 
 
 def _convex(case: Case, points: Points | None) -> Bound:
-    radius, name = case.convex(), "convex loss: steps do not expand"
+    radius, name = case.convex(), "convex loss"
     if isinstance(radius, str):
         return Bound(name, "ℓ2", None, None, "does not apply", radius)
     return _bound(name, "ℓ2", radius, CERTIFIED, points)
@@ -124,25 +120,24 @@ def _convex(case: Case, points: Points | None) -> Bound:
 
 def _printed(case: Case) -> Bound:
     value, valid, reason = case.printed()
-    name = "Theorem 1 as printed" if case.k is None else "Theorem 2 as printed"
+    name = "Theorem 1, printed" if case.k is None else "Theorem 2, printed"
     return Bound(name, "ℓ1", value, None, "valid" if valid else "not valid", reason)
 
 
 def _made_of(radius: Radius) -> str:
-    """What dominates R."""
+    """What dominates R; "clipped" where honest updates may be shortened."""
     if radius.log == -math.inf:
         return "no poison"
-    clipped = "; honest updates may be clipped: larger a" if radius.clipped and radius.propagation else ""
+    clipped = "; clipped: larger a" if radius.clipped and radius.propagation else ""
     if radius.propagation > math.log(10):
         return f"propagation ×10^{radius.propagation / math.log(10):.3g}{clipped}"
     if radius.residue > radius.poison:
-        return f"what top-k leaves behind, {radius.residue / radius.poison:.3g}× the poison{clipped}"
-    return (
-        f"poison, ρ ≤ {radius.poison:.3g} a round{clipped}"
-        if radius.poison
-        else "every update at its full length"
-    )
+        return f"residue of top-k, {radius.residue / radius.poison:.3g}× the poison{clipped}"
+    return f"poison, ρ ≤ {radius.poison:.3g}{clipped}" if radius.poison else "full length"
 
 
-def _finite(log_radius: float | None) -> float | None:
-    return None if log_radius is None or math.isinf(log_radius) else log_radius / math.log(10)
+def _plain(bound: Bound) -> dict[str, Any]:
+    """The bound for JSON, which knows no infinity."""
+    fields = bound._asdict()
+    log = fields.pop("log_radius")
+    return {**fields, "log10_radius": None if log is None or math.isinf(log) else log / math.log(10)}

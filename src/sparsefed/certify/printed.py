@@ -42,8 +42,8 @@ def theorem2(
     total = float(lrs.sum())  # Λ(T)
     value = math.log(total) + total * math.log1p(growth) + (math.log(shock) if shock else -math.inf)
     if (lrs >= 1).all():
-        return Printed(value, True, "every learning rate is at least 1")
-    return Printed(value, False, f"needs every learning rate to be at least 1, the least is {lrs.min():g}")
+        return Printed(value, True, "all λ ≥ 1")
+    return Printed(value, False, f"needs all λ ≥ 1, least is {lrs.min():g}")
 
 
 def algorithm3(

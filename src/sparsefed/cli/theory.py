@@ -73,13 +73,13 @@ def certify(
     """
     from sparsefed.certify import certificate
     from sparsefed.certify.picture import plot_certificate
-    from sparsefed.certify.report import certificate_table, facts
+    from sparsefed.certify.report import certificate_table
     from sparsefed.experiment import read_experiment
 
     found = certificate(read_experiment(spec, set_), lipschitz=lipschitz, compromised=compromised)
     if plot is not None:
         plot_certificate(found, plot)
     if json_:
-        say_json({"facts": facts(found), "bounds": [bound._asdict() for bound in found.bounds]})
+        say_json(found.to_dict())
     else:
         say(certificate_table(found))
