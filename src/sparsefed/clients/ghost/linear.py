@@ -33,7 +33,7 @@ class LinearLayer(Layer):
         else:
             add_outer(sums[weight], self.dy, self.x, factors)
         if bias is not None:
-            sums[bias].addmv_(self.dy.flatten(0, 1).T, factors.repeat_interleave(self.dy.shape[1]))
+            sums[bias] += factors @ self.dy.sum(1)
 
     def write(self, dy: Tensor, rows: Rows) -> None:
         x, dy = self.per_client(self.x), self.per_client(dy)

@@ -48,8 +48,9 @@ def total_loss(logits: Tensor, labels: Tensor, clients: int) -> Tensor:
     losses = functional.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="none"
     )
-    counts = (labels.view(clients, -1) != IGNORED).sum(1).clamp(min=1)
-    return (losses.view(clients, -1).sum(1) / counts).sum()
+    counted = (labels.view(clients, -1) != IGNORED).to(losses)
+    weights = counted / counted.sum(1, keepdim=True).clamp(min=1)
+    return losses.dot(weights.flatten())
 
 
 class _Tape:
@@ -104,11 +105,7 @@ def _check(part: nn.Module) -> None:
     if type(part) not in {*LAYERS, nn.LSTM} or "forward" in part.__dict__:
         raise UnsupportedError(f"{name} is not a layer that the engine knows")
     odd = False
-    if isinstance(part, nn.Conv2d):
-        spans = [d * (k - 1) for d, k in zip(part.dilation, part.kernel_size, strict=True)]
-        uneven = part.padding == "same" and any(span % 2 for span in spans)
-        odd = part.groups != 1 or part.padding_mode != "zeros" or uneven
-    elif isinstance(part, nn.Embedding):
+    if isinstance(part, nn.Embedding):
         odd = part.max_norm is not None or part.scale_grad_by_freq or part.sparse
     elif isinstance(part, nn.LSTM):
         odd = part.proj_size > 0 or (part.dropout > 0 and part.training)

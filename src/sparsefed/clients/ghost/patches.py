@@ -1,0 +1,94 @@
+"""Patches of images under a convolution's kernel: their sums against dy, and their inner products.
+
+Where PyTorch would have to write the patches down, nine times the image for a 3×3 kernel, the compiled
+kernels of `patch_kernels` work on the image itself.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsefed.clients.ghost import patch_kernels
+from sparsefed.clients.ghost.base import UnsupportedError, pair_sums
+from sparsefed.kernels.compiled import runs_compiled
+from sparsefed.types import PerClient
+
+__all__ = ["Geometry", "direct_sums", "gram_products", "weight_gradient"]
+
+
+class Geometry(NamedTuple):
+    """Where a kernel looks; pairs are (rows, columns)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    bias: bool
+
+    @classmethod
+    def of(cls, module: nn.Conv2d) -> "Geometry":
+        """That of a module; raises `UnsupportedError` for groups and for padding that is not plain zeros."""
+        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        padding = {"valid": (0, 0), "same": (reach[0] // 2, reach[1] // 2)}.get(str(module.padding))
+        uneven = module.padding == "same" and (reach[0] % 2 or reach[1] % 2)
+        if module.groups != 1 or module.padding_mode != "zeros" or uneven:
+            raise UnsupportedError("a convolution has groups, or padding other than even zeros")
+        padding = padding or module.padding
+        return cls(module.kernel_size, module.stride, padding, module.dilation, module.bias is not None)  # pyright: ignore
+
+
+def direct_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tensor:
+    """Every client's Σₜ patchₜ ⊗ dyₜ, `[clients, taps, units]`; with a bias, one more tap that is 1."""
+    images, gradients = (_channels_last(tensor, clients) for tensor in (x, dy))
+    if _runs_compiled(images, gradients) and patch_kernels.fits(gradients):
+        return patch_kernels.direct_sums(geometry, images, gradients)
+    return torch.bmm(_patches(geometry, images, gradients).mT, gradients.flatten(1, 3))
+
+
+def gram_products(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> PerClient:
+    """Every client's ‖Σₜ patchₜ ⊗ dyₜ‖² = Σₛₜ (patchₛ·patchₜ)(dyₛ·dyₜ)."""
+    images, gradients = (_channels_last(tensor, clients) for tensor in (x, dy))
+    outer = _grams(gradients)
+    if _runs_compiled(images, gradients):
+        return patch_kernels.shifted_products(geometry, _grams(images), outer, images, gradients)
+    patches = _patches(geometry, images, gradients)
+    return pair_sums(torch.bmm(patches, patches.mT), outer)
+
+
+def weight_gradient(module: nn.Conv2d, geometry: Geometry, x: Tensor, dy: Tensor) -> list[Tensor]:
+    """The gradients of weight and bias over all examples; the weight's in the weight's own layout."""
+    sizes = [len(module.weight)] if geometry.bias else None
+    places = (geometry.stride, geometry.padding, geometry.dilation, False, (0, 0), 1)
+    gradients = torch.ops.aten.convolution_backward.default(
+        dy, x, module.weight, sizes, *places, (False, True, geometry.bias)
+    )
+    return gradients[1:] if geometry.bias else gradients[1:2]
+
+
+def _runs_compiled(images: Tensor, gradients: Tensor) -> bool:
+    """In double precision, made for trials and tests, compiling would take longer than it saves."""
+    return images.dtype == torch.float32 and runs_compiled(images, gradients)
+
+
+def _channels_last(tensor: Tensor, clients: int) -> Tensor:
+    """`[examples, channels, rows, columns]` as `[clients, images, rows, columns, channels]`."""
+    return tensor.permute(0, 2, 3, 1).unflatten(0, (clients, -1)).contiguous()
+
+
+def _grams(images: Tensor) -> Tensor:
+    """Inner products of all pairs of a client's pixels."""
+    pixels = images.flatten(1, 3)
+    return torch.bmm(pixels, pixels.mT)
+
+
+def _patches(geometry: Geometry, images: Tensor, gradients: Tensor) -> Tensor:
+    """`[clients, output pixels, taps]`, written down."""
+    (up, left), (down, right), (below, beside) = geometry.padding, geometry.stride, geometry.dilation
+    padded = functional.pad(images, (0, 0, left, left, up, up)).contiguous()
+    clients, image, row, column, channel = padded.stride()
+    shape = (*gradients.shape[:4], *geometry.kernel, images.shape[4])
+    strides = (clients, image, row * down, column * right, row * below, column * beside, channel)
+    patches = padded.as_strided(shape, strides).flatten(4).flatten(1, 3)
+    return functional.pad(patches, (0, 1), value=1.0) if geometry.bias else patches
