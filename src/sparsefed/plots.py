@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sparsefed.files import readable_errors
 from sparsefed.record import Row
 
 __all__ = ["plot_accuracies"]
@@ -26,4 +27,5 @@ def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
     panels[0].set_ylabel("percent")
     panels[0].legend(loc="lower right")
     figure.suptitle(title)
-    figure.savefig(path, dpi=130)
+    with readable_errors(path):
+        figure.savefig(path, dpi=130)

@@ -87,6 +87,7 @@ def table(
     *,
     runs: Runs = Path("runs"),
     out: Path | None = None,
+    plot: Path | None = None,
     threads: Threads = None,
     json_: AsJson = False,
 ) -> None:
@@ -100,6 +101,8 @@ def table(
         The folder that holds the runs.
     out
         Write the Markdown there as well.
+    plot
+        Draw the accuracies of the first seed over the rounds, as a PNG at this path.
     threads
         How many threads compute.
     json_
@@ -121,10 +124,22 @@ def table(
             results.append((cell, screen.watched(name, experiment.rounds, play(experiment, runs))))
     lines = summary(plan, results)
     text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
+    if plot is not None:
+        _plot_table(plot, plan.title, results, runs)
     if out is not None:
         with readable_errors(out):
             write_atomically(out, text.encode())
     say_json(lines) if json_ else print(text)
+
+
+def _plot_table(path: Path, title: str, results: list[tuple[Any, Any]], runs: Path) -> None:
+    from sparsefed.plots import plot_accuracies
+    from sparsefed.record import Record
+
+    seed = results[0][0].experiment.seed
+    cells = [cell for cell, _ in results if cell.experiment.seed == seed]
+    curves = {f"{cell.row} {cell.column}".strip(): Record(runs, cell.experiment).rows() for cell in cells}
+    plot_accuracies(curves, path, f"{title} (seed {seed})")
 
 
 def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
