@@ -158,7 +158,7 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     from sparsefed.record import Record, find_record
     from sparsefed.simulate import play
 
-    use_threads(None)
+    use_threads(1)  # so small a model gains nothing from a second thread, and loses much on a busy machine
     results, curves = [], {}
     for name, experiment in demo_experiments():
         folder = Record(runs, experiment).folder
