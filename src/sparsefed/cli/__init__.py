@@ -26,7 +26,7 @@ app.command(runs.list_, name="list")
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where a shell has SIGINT ignored
     app.suppress_keyboard_interrupt = False
     try:
         app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
