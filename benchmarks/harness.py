@@ -58,10 +58,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What a row measured: medians in ms by contender, and the value with its quartiles."""
+    """What a row measured: medians and minima in ms by contender, and the value with its quartiles."""
 
     row: Row
     medians: dict[str, float]
+    best: dict[str, float]
+    """The fastest run of each, which other people's work on the machine disturbs least."""
     value: float
     low: float
     high: float
@@ -98,7 +100,8 @@ def _result(row: Row, times: dict[str, list[float]]) -> Result:
         faster = row.goal is not None and row.goal.sign == "≥"
         values = [b / a if faster else a / b for a, b in zip(times[ours], rival, strict=True)]
     low, value, high = statistics.quantiles(values, n=4)
-    return Result(row, medians, value, low, high, len(values))
+    best = {name: min(values) for name, values in times.items()}
+    return Result(row, medians, best, value, low, high, len(values))
 
 
 def append(suite: str, name: str, result: Result, machine: Mapping[str, Any]) -> None:
@@ -114,6 +117,7 @@ def append(suite: str, name: str, result: Result, machine: Mapping[str, Any]) ->
         "reached": result.reached,
         "note": result.row.note,
         "median_ms": {name: round(median, 4) for name, median in result.medians.items()},
+        "best_ms": {name: round(best, 4) for name, best in result.best.items()},
         "repeats": result.repeats,
         **machine,
     }

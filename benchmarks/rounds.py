@@ -18,24 +18,23 @@ from sparsefed.models import CNN
 from sparsefed.network import Network
 
 CLIENTS, EXAMPLES, CLIP, LR = 100, 5, 1.0, 0.1
-PER_CLIENT = np.full(CLIENTS, EXAMPLES)
 
 
-def examples() -> tuple[Tensor, Tensor]:
+def examples(clients: int = CLIENTS) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
-    inputs = torch.randn(CLIENTS * EXAMPLES, 1, 28, 28, generator=draw)
-    return inputs, torch.randint(10, (CLIENTS * EXAMPLES,), generator=draw)
+    inputs = torch.randn(clients * EXAMPLES, 1, 28, 28, generator=draw)
+    return inputs, torch.randint(10, (clients * EXAMPLES,), generator=draw)
 
 
 def network() -> Network:
     return CNN().network((1, 28, 28), 10, seed=0)
 
 
-def ours() -> Contender:
+def ours(clients: int = CLIENTS) -> Contender:
     """Clipped gradients, momentum, error feedback and top-k: more than either of the others does."""
     net, rule = network(), SparseFed(k=5_000, momentum=0.9)
     server = SimpleNamespace(params=net.vector(), memory=rule.init(net.vector()), round=0)
-    data = LocalData(np.arange(CLIENTS), *examples(), PER_CLIENT)
+    data = LocalData(np.arange(clients), *examples(clients), np.full(clients, EXAMPLES))
 
     def one_round() -> None:
         server.round += 1

@@ -9,10 +9,10 @@ Nothing is stored but r keys: places and signs are computed on the fly, for 32 n
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.kernels.hashes import STRETCH, hash_keys, mixed, places_and_signs, start_of
 from sparsefed.kernels.networks import network
 from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange
@@ -95,7 +95,7 @@ class CountSketch:
             yield row, *places_and_signs(key, everyone, self.columns)
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _accumulate(values, keys, parts):
     count, columns = (len(values) + STRETCH - 1) // STRETCH, parts.shape[2] - STRETCH
     for task in prange(len(parts) * len(keys)):
@@ -112,7 +112,7 @@ def _accumulate(values, keys, parts):
                 table[start + i] += -values[first + i] if negative else values[first + i]
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _estimate(cells, keys, comparators, scratch, estimates):
     lanes, columns = scratch.shape[1] // len(keys), cells.shape[1] - STRETCH
     blocks, middle = len(estimates) // lanes, ((len(keys) - 1) // 2 * lanes, len(keys) // 2 * lanes)

@@ -11,10 +11,10 @@ in float64. Cost for 100 clients: five to six read passes of the matrix.
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.kernels.rows import ROW_BYTES, aligned, load_row
 from sparsefed.kernels.tiles import TILE, difference_tile, product_tile
 from sparsefed.types import Matrix, PerClient
@@ -70,7 +70,7 @@ def _all_pairs(matrix: Matrix, factors: PerClient | None, distances: bool) -> Te
     return torch.from_numpy(upper + np.triu(upper, 1).T)
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _add_pairs(matrix, factors, distances, scratch, sums):
     """Sums over the columns of part p to `sums[p]`, for all pairs of tiles above the diagonal."""
     parts, blocks = len(sums), (matrix.shape[1] + _COLUMNS - 1) // _COLUMNS
@@ -81,7 +81,7 @@ def _add_pairs(matrix, factors, distances, scratch, sums):
                 _add_block(scratch[span], distances, sums[part])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _load_block(matrix, start, factors, scratch):
     """Scaled rows, `_COLUMNS` numbers each; zeros, which add nothing, where the matrix has ended."""
     numbers, lanes = matrix.reshape(-1), ROW_BYTES // matrix.itemsize
@@ -99,7 +99,7 @@ def _load_block(matrix, start, factors, scratch):
         scratch[first + width : first + _COLUMNS] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _add_block(scratch, distances, sums):
     for i in range(len(sums)):
         for j in range(i, len(sums)):

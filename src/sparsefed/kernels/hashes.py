@@ -11,8 +11,9 @@ same formulas stand here twice, for compiled code and for PyTorch, and give the 
 """
 
 import numpy as np
-from numba import njit
 from torch import Tensor
+
+from sparsefed.kernels.compiled import kernel
 
 __all__ = ["STRETCH", "hash_keys", "mixed", "places_and_signs", "start_of"]
 
@@ -27,7 +28,7 @@ def hash_keys(seed: int, rows: int) -> np.ndarray:
     return np.random.SeedSequence(seed).generate_state(rows, np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def mixed(key, stretch):
     """64 random bits: the upper half for the place, the lower half for the signs."""
     bits = key + np.uint64(stretch) * np.uint64(_STEP)
@@ -36,7 +37,7 @@ def mixed(key, stretch):
     return bits ^ (bits >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def start_of(bits, columns):
     """The cell of a stretch's first coordinate."""
     return np.int64((bits >> np.uint64(32)) * np.uint64(columns) >> np.uint64(32))

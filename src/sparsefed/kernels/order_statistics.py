@@ -10,10 +10,10 @@ factors and row indices are applied on the way. NaN has no rank: keeping it out 
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.kernels.networks import GROUP, network
 from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange, load_row, load_sorted
 from sparsefed.types import Matrix, PerClient, Vector
@@ -103,7 +103,7 @@ def _sorted_blocks(
     return result
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _reduce(numbers, starts, factors, comparators, ranks, scratch, result):  # noqa: PLR0917
     lanes = scratch.shape[1] // len(starts)
     blocks = (len(result) + lanes - 1) // lanes
@@ -117,7 +117,7 @@ def _reduce(numbers, starts, factors, comparators, ranks, scratch, result):  # n
                 _average_near_median(scratch[span], lanes, ranks, result[column : column + lanes])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _sort_block(numbers, starts, factors, comparators, scratch):
     lanes = len(scratch) // len(starts)
     whole = len(starts) // GROUP * GROUP
@@ -129,7 +129,7 @@ def _sort_block(numbers, starts, factors, comparators, scratch):
         exchange(scratch, comparators[i, 0], comparators[i, 1])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _average_near_median(rows, lanes, ranks, result):
     """The `count` nearest are neighbours in rank: move the window up while the value above it is nearer."""
     low, high, count = ranks

@@ -6,9 +6,9 @@ k-th largest.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from sparsefed.kernels.compiled import threads
+from sparsefed.kernels.compiled import kernel, threads
 
 __all__ = ["kth_largest", "magnitude_keys"]
 
@@ -38,7 +38,7 @@ def kth_largest(keys: np.ndarray, k: int) -> int:
     return key
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _count_digits(keys, prefix, shift, counts):
     """How often each digit follows `prefix`, one row of `counts` per span of the keys."""
     for span in prange(len(counts)):

@@ -1,9 +1,9 @@
 """The dense half of the server's step: momentum and error feedback in one pass (Algorithms 1 and 5)."""
 
 import torch
-from numba import njit, prange
+from numba import prange
 
-from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.types import Vector
 
 __all__ = ["accumulate"]
@@ -27,7 +27,7 @@ def accumulate(velocity: Vector, error: Vector, mean: Vector, momentum: float) -
     return new_velocity, new_error
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _accumulate(velocity, error, mean, momentum, new_velocity, new_error):  # noqa: PLR0917
     for i in prange(len(mean)):
         new_velocity[i] = momentum * velocity[i] + mean[i]

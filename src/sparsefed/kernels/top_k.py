@@ -12,10 +12,10 @@ import math
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from sparsefed.kernels.compiled import runs_compiled, threads
+from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.kernels.select import kth_largest, magnitude_keys
 from sparsefed.kernels.simd import LANES, first_bit, not_below
 from sparsefed.types import Vector
@@ -78,7 +78,7 @@ def _largest(keys: np.ndarray, k: int) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _spread_sample(values, count):
     """Magnitudes at `count` places, one at a pseudo-random position of each of `count` equal stretches."""
     sample = np.empty(count, values.dtype)
@@ -89,7 +89,7 @@ def _spread_sample(values, count):
     return sample
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _collect(values, threshold, places, found):
     """One span of the vector per row of `places`; `found` counts on where a row is full."""
     for span in prange(len(found)):
@@ -98,7 +98,7 @@ def _collect(values, threshold, places, found):
         found[span] = _collect_span(values, threshold, start, stop, places[span])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _collect_span(values, threshold, start, stop, places):
     count = 0
     whole = stop - (stop - start) % LANES
