@@ -1,5 +1,6 @@
 """Gradient clients: the update is the gradient of the mean loss, whatever engine computes it."""
 
+import gc
 import math
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from sparsefed.clients import Gradient
 from sparsefed.clients.batched import Batched, Engine
+from sparsefed.clients.ghost.base import Layer
 from sparsefed.network import IGNORED
 
 
@@ -89,3 +91,12 @@ def test_batched_equals_the_loop_for_any_cohort(sizes, examples, weight_decay, l
     work = layer_work(layer, sizes=tuple(sizes))
     found = Batched(work, weight_decay, Engine(examples=examples))
     assert_equal_sources(loop_of(work, weight_decay), found)
+
+
+def test_a_pass_leaves_nothing_in_memory():
+    work = layer_work("wide conv")
+    for engine in (Engine(), Engine(examples=4)):
+        Batched(work, 0.1, engine).reduce(1.0)
+        Batched(work, engine=engine).rows()
+    gc.collect()
+    assert not any(issubclass(type(thing), Layer) for thing in gc.get_objects())

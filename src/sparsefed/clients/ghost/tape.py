@@ -64,16 +64,19 @@ class _Tape:
     def tap(self, layer: Layer, x: Tensor, output: Tensor) -> None:
         if not output.requires_grad:  # computed under `no_grad`: a constant
             return
-        versions = x._version, output._version
+        visit, read, written = self.visit, x._version, output._version
+        if self.keep_outputs:
+            layer.y = output.detach()
 
+        # Graphs are invisible to the garbage collector: this must hold neither the tape nor the input.
         def gradient(dy: Tensor) -> None:
-            if x._version != versions[0]:
+            if layer.x._version != read:
                 raise UnsupportedError("a layer's input is overwritten")
-            if self.keep_outputs and output_data._version == versions[1]:
-                layer.y = output_data
-            self.visit(layer, dy)
+            if layer.y is not None and layer.y._version != written:
+                layer.y = None
+            visit(layer, dy)
+            layer.y = None
 
-        output_data = output.detach() if self.keep_outputs else output.new_empty(())
         output.register_hook(gradient)
         if not x.requires_grad:
             self.firsts.append(get_gradient_edge(output))
