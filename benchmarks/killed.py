@@ -46,9 +46,8 @@ def main() -> int:
             done += process.wait() != 0
         subprocess.run(command(path, killed), check=True, capture_output=True)
         same = fingerprint(spec, whole) == fingerprint(spec, killed)
-        print(
-            f"killed {done} times of {kills}, then resumed: {'identical' if same else 'DIFFERENT'} final state"
-        )
+        verdict = "identical" if same else "DIFFERENT"
+        print(f"killed {done} times of {kills}, then resumed: {verdict} final state")
         print(f"never stopped {fingerprint(spec, whole)}, killed {fingerprint(spec, killed)}")
     return 0 if same else 1
 
