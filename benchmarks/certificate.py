@@ -33,6 +33,8 @@ SHARES = (0.001, 0.005, 0.01, 0.02)
 
 EVERYONE = read_experiment(ROOT / "examples" / "certify_mnist.toml").but(attack=None)
 SHORT = EVERYONE.but(rounds=10, schedule=Constant(value=0.0002), clip=FixedClip(norm=2.4))
+TENTH = SHORT.but(cohort=100)
+SLOW = TENTH.but(rounds=400, schedule=Constant(value=0.000005))
 PAPER = EVERYONE.but(
     rounds=2400,
     cohort=100,
@@ -44,22 +46,20 @@ PAPER = EVERYONE.but(
 )
 SETTINGS: dict[str, tuple[Experiment, Counting]] = {
     "mean, Λ = 0.002": (SHORT, OncePerEpoch()),
-    "mean, Λ = 0.1": (EVERYONE.but(schedule=Constant(value=0.005), clip=FixedClip(norm=2.4)), OncePerEpoch()),
-    "SparseFed k = d/2, Λ = 0.002": (
-        SHORT.but(rounds=40, schedule=Constant(value=0.00005), defense=SparseFed(k=3920)),
+    "mean, Λ = 0.1": (EVERYONE.but(schedule=Constant(value=0.005), clip=FixedClip(norm=2.6)), OncePerEpoch()),
+    "mean, Λ = 1, 100 a round": (
+        TENTH.but(rounds=50, schedule=Constant(value=0.02), clip=FixedClip(norm=3.5)),
         OncePerEpoch(),
     ),
-    "SparseFed k = d/10, Λ = 0.002": (
-        SHORT.but(rounds=40, schedule=Constant(value=0.00005), defense=SparseFed(k=784)),
-        OncePerEpoch(),
-    ),
-    "mean, Λ = 0.002, 100 of 1,000 a round": (SHORT.but(cohort=100), OncePerEpoch()),
-    "the same, counted by chance": (SHORT.but(cohort=100), SampledPool(confidence=0.999)),
-    "the same, worst case": (SHORT.but(cohort=100), WorstCase()),
+    "mean, Λ = 0.002, 100 a round": (TENTH, OncePerEpoch()),
+    "the same, counted by chance": (TENTH, SampledPool(confidence=0.999)),
+    "the same, worst case": (TENTH, WorstCase()),
     "mean, Λ = 0.002, one class a client": (
         SHORT.but(cohort=10_000, partition=OneClass(clients=10_000), clip=FixedClip(norm=13.0)),
         OncePerEpoch(),
     ),
+    "SparseFed k = d/2, Λ = 0.002, 100 a round": (SLOW.but(defense=SparseFed(k=3920)), OncePerEpoch()),
+    "SparseFed k = d/10, Λ = 0.002, 100 a round": (SLOW.but(defense=SparseFed(k=784)), OncePerEpoch()),
     "the paper's setting, k = 1,000": (PAPER, SampledPool(confidence=0.999)),
 }
 

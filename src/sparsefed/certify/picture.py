@@ -11,6 +11,8 @@ from sparsefed.certify.certificate import Certificate
 __all__ = ["plot_certificate"]
 
 HORIZONS, SPARSITIES = 24, 24
+MEAN, PRIOR, ONCE, SIZES = "mean", "SparseFed, γ a priori", "SparseFed, memory once", "update sizes alone"
+COLORS = {MEAN: "C0", PRIOR: "C1", ONCE: "C2", SIZES: "C7"}
 
 
 def plot_certificate(certificate: Certificate, path: Path) -> None:
@@ -24,16 +26,16 @@ def plot_certificate(certificate: Certificate, path: Path) -> None:
     case, useful = certificate.case, largest_useful(certificate)
     for panel, heading, xlabel, curves in (
         (left, f"after all {len(case.steps)} rounds", "k", against_k(case)),
-        (right, f"k = {case.k}" if case.k else "plain mean", "rounds T", against_rounds(case)),
+        (right, f"k = {case.k}" if case.k else "plain averaging", "rounds T", against_rounds(case)),
     ):
         for name, (x, y) in curves.items():
-            panel.plot(x, y, label=name, lw=2)
+            panel.plot(x, y, COLORS[name], label=name, lw=2)
         if useful is not None:
             panel.axhline(useful, color="black", ls=":", lw=1, label="above: no point certified")
         panel.set(title=heading, xlabel=xlabel, xscale="log")
         panel.grid(alpha=0.3)
     left.set_ylabel("log10 of the ℓ1 radius R")
-    right.legend(fontsize="small")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     figure.savefig(path, dpi=130)
 
 
@@ -52,12 +54,12 @@ def against_k(case: Case) -> Curves:
     """log10 R for k from 1 to d."""
     grid = np.unique(np.geomspace(1, case.params, SPARSITIES).round().astype(int)).tolist()
     curves = {
-        "plain mean": (grid, [_log10(case.dense().log)] * len(grid)),
-        "SparseFed, γ a priori": (grid, [_log10(case.sparse(k).log) for k in grid]),
+        MEAN: (grid, [_log10(case.dense().log)] * len(grid)),
+        PRIOR: (grid, [_log10(case.sparse(k).log) for k in grid]),
     }
     if case.momentum == 0:
-        curves["SparseFed, memory once"] = (grid, [_log10(case.memory(k).log) for k in grid])
-    curves["size of updates"] = (grid, [_log10(case.sizes_alone().log)] * len(grid))
+        curves[ONCE] = (grid, [_log10(case.memory(k).log) for k in grid])
+    curves[SIZES] = (grid, [_log10(case.sizes_alone().log)] * len(grid))
     return curves
 
 
@@ -65,12 +67,12 @@ def against_rounds(case: Case) -> Curves:
     """log10 R if training stopped after T rounds of the same schedule."""
     grid = np.unique(np.geomspace(1, len(case.steps), HORIZONS).round().astype(int)).tolist()
     shorter = [case.upto(rounds) for rounds in grid]
-    curves = {"plain mean": (grid, [_log10(short.dense().log) for short in shorter])}
+    curves = {MEAN: (grid, [_log10(short.dense().log) for short in shorter])}
     if case.k is not None:
-        curves["SparseFed, γ a priori"] = (grid, [_log10(short.sparse().log) for short in shorter])
+        curves[PRIOR] = (grid, [_log10(short.sparse().log) for short in shorter])
         if case.momentum == 0:
-            curves["SparseFed, memory once"] = (grid, [_log10(short.memory().log) for short in shorter])
-    curves["size of updates"] = (grid, [_log10(short.sizes_alone().log) for short in shorter])
+            curves[ONCE] = (grid, [_log10(short.memory().log) for short in shorter])
+    curves[SIZES] = (grid, [_log10(short.sizes_alone().log) for short in shorter])
     return curves
 
 
