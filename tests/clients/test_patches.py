@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparsefed.clients.ghost import patch_kernels, patches
-from sparsefed.clients.ghost.patches import Geometry
+from sparsefed.clients.ghost import patches
+from sparsefed.kernels import patches as compiled
+from sparsefed.kernels.patches import Geometry
 
 sides = st.tuples(st.integers(1, 3), st.integers(1, 3))
 geometries = st.builds(
@@ -52,7 +53,7 @@ def test_direct_sums_of_both_kinds_are_the_literal_ones(geometry, channels, unit
     expected = literal_sums(geometry, x, dy, 3)
     np.testing.assert_allclose(patches.direct_sums(geometry, x, dy, 3), expected, rtol=1e-12, atol=1e-12)
     last = [tensor.permute(0, 2, 3, 1).unflatten(0, (3, 2)).contiguous() for tensor in (x, dy)]
-    np.testing.assert_allclose(patch_kernels.direct_sums(geometry, *last), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(compiled.direct_sums(geometry, *last), expected, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
@@ -63,7 +64,7 @@ def test_gram_products_of_both_kinds_are_squared_norms(geometry, channels, units
     np.testing.assert_allclose(patches.gram_products(geometry, x, dy, 3), expected, rtol=1e-12)
     last = [tensor.permute(0, 2, 3, 1).unflatten(0, (3, 2)).contiguous() for tensor in (x, dy)]
     grams = [torch.einsum("crp,csp->crs", t, t) for t in (part.flatten(1, 3) for part in last)]
-    np.testing.assert_allclose(patch_kernels.shifted_products(geometry, *grams, *last), expected, rtol=1e-12)
+    np.testing.assert_allclose(compiled.shifted_products(geometry, *grams, *last), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -72,9 +73,9 @@ def test_the_number_of_threads_changes_no_bit(threads):
     draw = torch.Generator().manual_seed(0)
     x, dy = (torch.randn(4, 5, 16, 16, size, generator=draw) for size in (24, 40))
     before = torch.get_num_threads()
-    expected = patch_kernels.direct_sums(geometry, x, dy)
+    expected = compiled.direct_sums(geometry, x, dy)
     torch.set_num_threads(threads)
     try:
-        assert torch.equal(patch_kernels.direct_sums(geometry, x, dy), expected)
+        assert torch.equal(compiled.direct_sums(geometry, x, dy), expected)
     finally:
         torch.set_num_threads(before)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Rows, Sums, squared_norms
-from sparsefed.clients.ghost.patches import Geometry, direct_sums, gram_products, weight_gradient
+from sparsefed.clients.ghost.patches import direct_sums, geometry_of, gram_products, weight_gradient
 from sparsefed.types import PerClient
 
 __all__ = ["ConvLayer"]
@@ -17,7 +17,7 @@ class ConvLayer(Layer):
 
     def __init__(self, module: nn.Conv2d, x: Tensor, clients: int) -> None:
         super().__init__(module, x, clients)
-        self.geometry = Geometry.of(module)
+        self.geometry = geometry_of(module)
 
     def measure(self, dy: Tensor) -> PerClient:
         if self._gram_is_cheaper(dy):

@@ -1,49 +1,38 @@
 """Patches of images under a convolution's kernel: their sums against dy, and their inner products.
 
 Where PyTorch would have to write the patches down, nine times the image for a 3×3 kernel, the compiled
-kernels of `patch_kernels` work on the image itself.
+kernels of `sparsefed.kernels.patches` work on the image itself.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsefed.clients.ghost import patch_kernels
 from sparsefed.clients.ghost.base import UnsupportedError, pair_sums
+from sparsefed.kernels import patches as compiled
 from sparsefed.kernels.compiled import runs_compiled
+from sparsefed.kernels.patches import Geometry
 from sparsefed.types import PerClient
 
-__all__ = ["Geometry", "direct_sums", "gram_products", "weight_gradient"]
+__all__ = ["direct_sums", "geometry_of", "gram_products", "weight_gradient"]
 
 
-class Geometry(NamedTuple):
-    """Where a kernel looks; pairs are (rows, columns)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    bias: bool
-
-    @classmethod
-    def of(cls, module: nn.Conv2d) -> "Geometry":
-        """That of a module; raises `UnsupportedError` for groups and for padding that is not plain zeros."""
-        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
-        padding = {"valid": (0, 0), "same": (reach[0] // 2, reach[1] // 2)}.get(str(module.padding))
-        uneven = module.padding == "same" and (reach[0] % 2 or reach[1] % 2)
-        if module.groups != 1 or module.padding_mode != "zeros" or uneven:
-            raise UnsupportedError("a convolution has groups, or padding other than even zeros")
-        padding = padding or module.padding
-        return cls(module.kernel_size, module.stride, padding, module.dilation, module.bias is not None)  # pyright: ignore
+def geometry_of(module: nn.Conv2d) -> Geometry:
+    """Where a module looks; raises `UnsupportedError` for groups and for padding other than even zeros."""
+    reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+    uneven = module.padding == "same" and (reach[0] % 2 or reach[1] % 2)
+    if module.groups != 1 or module.padding_mode != "zeros" or uneven:
+        raise UnsupportedError("a convolution has groups, or padding other than even zeros")
+    padding = {"valid": (0, 0), "same": (reach[0] // 2, reach[1] // 2)}.get(str(module.padding))
+    pairs = (module.kernel_size, module.stride, padding or module.padding, module.dilation)
+    return Geometry(*pairs, bias=module.bias is not None)  # pyright: ignore[reportArgumentType]
 
 
 def direct_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tensor:
     """Every client's Σₜ patchₜ ⊗ dyₜ, `[clients, taps, units]`; with a bias, one more tap that is 1."""
     images, gradients = (_channels_last(tensor, clients) for tensor in (x, dy))
-    if _runs_compiled(images, gradients) and patch_kernels.fits(gradients):
-        return patch_kernels.direct_sums(geometry, images, gradients)
+    if _runs_compiled(images, gradients) and compiled.fits(gradients):
+        return compiled.direct_sums(geometry, images, gradients)
     return torch.bmm(_patches(geometry, images, gradients).mT, gradients.flatten(1, 3))
 
 
@@ -52,7 +41,7 @@ def gram_products(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Pe
     images, gradients = (_channels_last(tensor, clients) for tensor in (x, dy))
     outer = _grams(gradients)
     if _runs_compiled(images, gradients):
-        return patch_kernels.shifted_products(geometry, _grams(images), outer, images, gradients)
+        return compiled.shifted_products(geometry, _grams(images), outer, images, gradients)
     patches = _patches(geometry, images, gradients)
     return pair_sums(torch.bmm(patches, patches.mT), outer)
 

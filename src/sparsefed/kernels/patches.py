@@ -8,20 +8,27 @@ whole batch, where the library itself loses up to half on the few images of a cl
 # pyright: reportCallIssue=false
 # numba itself gives an intrinsic its first argument
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from sparsefed.clients.ghost.register_tile import TAPS, VECTOR_BYTES, sum_outer_products
-from sparsefed.kernels.compiled import threads
+from sparsefed.kernels.compiled import kernel, threads
+from sparsefed.kernels.outer_products import TAPS, VECTOR_BYTES, sum_outer_products
 from sparsefed.types import PerClient
 
-if TYPE_CHECKING:
-    from sparsefed.clients.ghost.patches import Geometry
+__all__ = ["Geometry", "direct_sums", "fits", "shifted_products"]
 
-__all__ = ["direct_sums", "fits", "shifted_products"]
+
+class Geometry(NamedTuple):
+    """Where a convolution looks; pairs are (rows, columns)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    bias: bool
 
 
 def fits(gradients: Tensor) -> bool:
@@ -29,7 +36,7 @@ def fits(gradients: Tensor) -> bool:
     return gradients.shape[-1] * gradients.element_size() >= VECTOR_BYTES
 
 
-def direct_sums(geometry: "Geometry", images: Tensor, gradients: Tensor) -> Tensor:
+def direct_sums(geometry: Geometry, images: Tensor, gradients: Tensor) -> Tensor:
     """`[clients, taps, units]` from `[clients, images, rows, columns, ·]`, channels and units last."""
     channels, (up, left), (down, right) = images.shape[-1], geometry.padding, geometry.stride
     row = (images.shape[3] + 2 * left) * channels
@@ -43,7 +50,7 @@ def direct_sums(geometry: "Geometry", images: Tensor, gradients: Tensor) -> Tens
     return out
 
 
-def _tiles(geometry: "Geometry", row: int, channels: int) -> np.ndarray:
+def _tiles(geometry: Geometry, row: int, channels: int) -> np.ndarray:
     """(place in the image, first tap, taps) of all tiles; taps of a tile are neighbours in the image."""
     (height, width), (below, beside) = geometry.kernel, geometry.dilation
     runs = [(y * below * row, width * channels) for y in range(height)]
@@ -60,13 +67,13 @@ def _tiles(geometry: "Geometry", row: int, channels: int) -> np.ndarray:
     return np.array(tiles)
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _direct_sums(images, gradients, tiles, padding, steps, bias, out):  # noqa: PLR0917
     for client in prange(len(images)):
         _client_sums(images[client], gradients[client], tiles, padding, steps, bias, out[client])
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _client_sums(images, gradients, tiles, padding, steps, bias, out):  # noqa: PLR0917
     padded = _padded(images, padding).reshape(-1)
     image_step = padded.size // len(images)
@@ -77,7 +84,7 @@ def _client_sums(images, gradients, tiles, padding, steps, bias, out):  # noqa: 
         _row_of_tiles(np.ones(1, out.dtype), 0, (0, 0, 0), gradients, out, len(out) - 1, 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _padded(images, padding):
     """A client's images with zeros around each."""
     count, rows, columns, channels = images.shape
@@ -93,7 +100,7 @@ def _padded(images, padding):
     return padded
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _row_of_tiles(image, start, steps, gradients, out, tap, taps):  # noqa: PLR0917
     """Some taps against all units; the last vector of units overlaps its neighbour if it must."""
     lanes, units = VECTOR_BYTES // out.itemsize, out.shape[1]
@@ -117,7 +124,7 @@ def _row_of_tiles(image, start, steps, gradients, out, tap, taps):  # noqa: PLR0
 
 
 def shifted_products(
-    geometry: "Geometry", inner: Tensor, outer: Tensor, images: Tensor, gradients: Tensor
+    geometry: Geometry, inner: Tensor, outer: Tensor, images: Tensor, gradients: Tensor
 ) -> PerClient:
     """Every client's Σₛₜ (patchₛ·patchₜ) outerₛₜ from the inner products of its pixels, `inner`.
 
@@ -131,14 +138,14 @@ def shifted_products(
     return sums
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True)
 def _shifted_products(inner, outer, shape, geometry, bias, sums):  # noqa: PLR0917
     """Both Gram matrices are symmetric: pairs of different images are counted once, and doubled."""
     for client in prange(len(sums)):
         sums[client] = _shifted_product(inner[client], outer[client], shape, geometry, bias)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _padded_columns(inner, shape, padding):
     """The Gram matrix with columns for the padding's pixels too, which are zero; and the padded width."""
     (count, rows, columns), (up, left) = shape, padding
@@ -154,7 +161,7 @@ def _padded_columns(inner, shape, padding):
     return padded, wide
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kernel()
 def _shifted_product(inner, outer, shape, geometry, bias):
     padded, wide = _padded_columns(inner, shape[0], geometry[2])
     (count, rows, columns), (_, high, across) = shape
