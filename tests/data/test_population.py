@@ -194,7 +194,7 @@ def test_natural_clients_hold_one_user_each_and_all_examples(users: list[int], p
 
 
 def test_natural_needs_users():
-    with pytest.raises(DataError, match=r"Natural\(per_user=1\) needs the user of each example, found none"):
+    with pytest.raises(DataError, match=r"Natural\(\) needs the user of each example, found none"):
         Natural().split(training_set([0, 1]), CLASSES, 1)
 
 
