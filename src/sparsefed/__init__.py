@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 __version__ = version("sparsefed")
 
+from sparsefed import certify
 from sparsefed.attacks import PGD, Attack, Pool, Targeted
 from sparsefed.clients import FedAvg, Gradient
 from sparsefed.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
@@ -66,6 +67,7 @@ __all__ = [
     "Unclipped",
     "UpdateError",
     "Updates",
+    "certify",
     "dense",
     "play",
     "read_experiment",
