@@ -50,10 +50,11 @@ class Batched:
         for clients in cuts(sizes, np.argsort(sizes, kind="stable"), self.engine.examples):
             norms[clients], factors = self._reduce(clients, clip_norm, sums)
             weight += factors
-        for parameter, view in zip(network.parameters, network.views(total), strict=True):
-            if self.engine.channels_last and view.ndim == 4:
-                view.copy_(sums[parameter])
-        network.bind(params)
+        if self.engine.channels_last:
+            for parameter, view in zip(network.parameters, network.views(total), strict=True):
+                if view.ndim == 4:
+                    view.copy_(sums[parameter])
+            network.bind(params)
         if self.weight_decay:
             total += self.weight_decay * weight * params
         return norms, total

@@ -43,6 +43,8 @@ def cuts(sizes: np.ndarray, order: np.ndarray, examples: int) -> Iterator[np.nda
 
 def chunk_of(data: LocalData, clients: np.ndarray) -> Chunk:
     """The examples of some clients, client after client."""
+    if (data.sizes == data.sizes[0]).all() and np.array_equal(clients, np.arange(len(data.sizes))):
+        return Chunk(clients, data.inputs, data.labels)
     sizes, starts = data.sizes[clients], (np.cumsum(data.sizes) - data.sizes)[clients]
     places = np.arange(sizes.max())
     missing = places >= sizes[:, None]

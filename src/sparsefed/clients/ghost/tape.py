@@ -85,7 +85,7 @@ class _Tape:
     def listening(self, module: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             for part in module.modules():
-                if next(part.parameters(recurse=False), None) is not None:
+                if any(parameter is not None for parameter in part._parameters.values()):
                     _check(part)
                     stack.callback(self._attach(part))
             yield
