@@ -145,7 +145,12 @@ def peak_megabytes(prepare: Callable[[Work], Contender]) -> float:
     keep_large_blocks()
     work = work_of(ResNet9(), COLOUR, 5)
     functional.conv2d(work.data.inputs[:1], torch.ones(1, 3, 3, 3))  # the library's own memory
-    run, before = prepare(work), _status("VmRSS")
+    return peak_of(lambda: prepare(work))
+
+
+def peak_of(prepare: Callable[[], Contender]) -> float:
+    """Peak memory, in MiB, of three runs of a contender beyond what the process held before the first."""
+    run, before = prepare(), _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     for _ in range(3):
         run()

@@ -1,31 +1,62 @@
 """Pictures of runs."""
 
 from pathlib import Path
+from typing import Any
 
 from sparsefed.files import readable_errors
 from sparsefed.record import Row
 
-__all__ = ["plot_accuracies"]
+__all__ = ["plot_accuracies", "plot_columns"]
 
 
 def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
     """Test and attack accuracy over the rounds, one line per run, as a PNG at `path`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(9, 3.8)
     panels = figure.subplots(1, 2, sharey=True)
     for panel, key, text in zip(
         panels, ("test_accuracy", "attack_accuracy"), ("test accuracy", "attack accuracy"), strict=True
     ):
-        for name, rows in runs.items():
-            looks = [row for row in rows if row.get(key) is not None]
-            panel.plot([row["round"] for row in looks], [row[key] for row in looks], label=name, lw=2)
-        panel.set(title=text, xlabel="round", ylim=(-2, 102))
-        panel.grid(alpha=0.3)
+        _draw(panel, runs, key)
+        panel.set(title=text, xlabel="round")
     panels[0].set_ylabel("percent")
     panels[0].legend(loc="lower right")
     figure.suptitle(title)
     with readable_errors(path):
         figure.savefig(path, dpi=130)
+
+
+def plot_columns(columns: dict[str, dict[str, list[Row]]], path: Path, title: str) -> None:
+    """Test accuracy above attack accuracy, a panel per column and a line per row of a table, as a PNG."""
+    figure = _figure(2.6 + 2.6 * len(columns), 6.2)
+    panels = figure.subplots(2, len(columns), sharex=True, sharey=True, squeeze=False)
+    for place, (name, runs) in enumerate(columns.items()):
+        for panel, key in zip(panels[:, place], ("test_accuracy", "attack_accuracy"), strict=True):
+            _draw(panel, runs, key)
+        panels[0, place].set_title(name)
+        panels[1, place].set_xlabel("round")
+    panels[0, 0].set_ylabel("test accuracy, percent")
+    panels[1, 0].set_ylabel("attack accuracy, percent")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
+    figure.suptitle(title)
+    with readable_errors(path):
+        figure.savefig(path, dpi=110)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw(panel: Any, runs: dict[str, list[Row]], key: str) -> None:
+    """One line per run; more than the ten colours that differ clearly are told apart by dashes too."""
+    for place, (name, rows) in enumerate(runs.items()):
+        looks = [row for row in rows if row.get(key) is not None]
+        style = ("-", "--", ":")[place // 10 % 3]
+        rounds, values = [row["round"] for row in looks], [row[key] for row in looks]
+        panel.plot(rounds, values, style, label=name, lw=2)
+    panel.set(ylim=(-2, 102))
+    panel.grid(alpha=0.3)

@@ -1,8 +1,8 @@
 """What a person sees in the terminal: progress while it runs, and a table when it is done."""
 
 import time
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -11,7 +11,9 @@ from rich.table import Table
 from sparsefed.experiment import Experiment
 from sparsefed.record import Row
 
-__all__ = ["details", "evaluations", "number", "results", "table", "watched"]
+__all__ = ["counted", "details", "evaluations", "number", "results", "table", "watched"]
+
+T = TypeVar("T")
 
 
 def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
@@ -28,6 +30,19 @@ def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=rounds, speed="", look="")
         return _followed(rows, progress, task)
+
+
+def counted(name: str, total: int, items: Iterator[T]) -> Iterator[T]:
+    """`items` as they come, with a progress line on the error output; quiet where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield from progress.track(items, total, description=name)
 
 
 def _followed(rows: Generator[Row, None, Row], progress: Progress, task: TaskID) -> Row:

@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 import sparsefed
+from sparsefed.defenses import GaussianNoise
 from sparsefed.experiment import Experiment
 from sparsefed.federation import Federation, RoundReport, ServerState, run_round
 from sparsefed.metrics import chance, class_accuracies, evaluate, outsized_impact
+from sparsefed.privacy import guarantee
 from sparsefed.record import Record, Row, Saved
 
 __all__ = ["play", "simulate"]
@@ -113,6 +115,7 @@ def _result(
         **_attack_result(fed, looks),
         **_persistence(fed, looks),
         **(_twin_result(fed, state, twin, final) if twin is not None else {}),
+        **_privacy(fed),
         **_cost(fed, rows),
         "environment": _environment(fed.spec.device),
     }
@@ -170,6 +173,14 @@ def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: 
 
 def _lost(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else before - after
+
+
+def _privacy(fed: Federation) -> Row:
+    """What the noise of the server gives; nothing to say of a server that makes none."""
+    if not isinstance(fed.spec.defense, GaussianNoise):
+        return {}
+    epsilon, delta, why = guarantee(fed)
+    return {"epsilon": epsilon, "delta": delta, "privacy": why}
 
 
 def _cost(fed: Federation, rows: list[Row]) -> Row:

@@ -5,10 +5,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from cohorts import CLASSES, RAGGED, image_work, layer_work, softmax_gradient
+from cohorts import (
+    CLASSES,
+    RAGGED,
+    Twice,
+    assert_equal_sources,
+    image_work,
+    layer_work,
+    on_every_device,
+    softmax_gradient,
+    token_work,
+)
 from torch import nn
 
 from sparsefed.clients import FedAvg, Gradient
+from sparsefed.clients import stacked as stacked_module
+from sparsefed.clients.loop import Loop
+from sparsefed.clients.stacked import Stacked
 
 
 def softmax_work():
@@ -71,3 +84,72 @@ def test_the_order_of_batches_depends_on_seed_round_and_client_alone():
 @pytest.mark.parametrize(("local_lr", "server"), [(None, 1.0), (0.5, 0.3)])
 def test_the_learning_rate_is_applied_once(local_lr, server):
     assert FedAvg(local_lr=local_lr).server_lr(0.3) == server
+
+
+STACKED = ["linear", "linear without bias", "linear on every row", "layer norm on rows", "layers used twice"]
+TRAININGS = [
+    FedAvg(),
+    FedAvg(batch_size=2, local_epochs=2),
+    FedAvg(batch_size=3, local_epochs=3, local_lr=0.3, lr_decay=0.7, weight_decay=0.1),
+    FedAvg(batch_size=100, weight_decay=0.5),
+]
+
+
+@on_every_device
+@pytest.mark.parametrize("training", TRAININGS, ids=repr)
+@pytest.mark.parametrize("layer", STACKED)
+def test_stacked_local_training_equals_the_loop(layer: str, training: FedAvg, device: str):
+    work = layer_work(layer, device=device)
+    source = training.updates(work).source
+    assert isinstance(source, Stacked)
+    assert_equal_sources(Loop(work, training.one), source)
+
+
+@pytest.mark.parametrize("floats", [1, 1000])
+def test_the_size_of_the_stacks_changes_nothing_but_rounding(floats: int, monkeypatch: pytest.MonkeyPatch):
+    work, training = layer_work("linear"), TRAININGS[2]
+    whole = Stacked(work, training).rows()
+    monkeypatch.setattr(stacked_module, "FLOATS", floats)
+    torch.testing.assert_close(Stacked(work, training).rows(), whole, rtol=1e-12, atol=1e-15)
+
+
+def test_a_client_that_diverges_does_not_taint_the_sum_of_the_others():
+    work, training = layer_work("linear"), TRAININGS[1]
+    work.data.inputs[: RAGGED[0]] = np.inf
+    found, truth = Stacked(work, training), Loop(work, training.one)
+    norms, total = found.reduce(1e-3)
+    assert not norms[0].isfinite()
+    assert norms[1:].isfinite().all()
+    torch.testing.assert_close(total, truth.reduce(1e-3)[1], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param(lambda: layer_work("conv 3x3"), id="a convolution"),
+        pytest.param(lambda: layer_work("lstm"), id="an LSTM"),
+        pytest.param(lambda: image_work(_Mixing()), id="examples that see each other"),
+        pytest.param(
+            lambda: image_work(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(72, CLASSES))),
+            id="dropout",
+        ),
+        pytest.param(lambda: token_work(Twice(), sizes=(3,)), id="a single client"),
+    ],
+)
+def test_what_cannot_be_stacked_goes_through_the_loop(work):
+    work, training = work(), TRAININGS[1]
+    source = training.updates(work).source
+    assert isinstance(source, Loop)
+    assert source.rows().isfinite().all()
+
+
+class _Mixing(nn.Module):
+    """Reads a number out of the batch, which a stacked pass cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(72, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        return self.layer(x * float(x.mean()))

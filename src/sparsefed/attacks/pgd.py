@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sparsefed.attacks.base import Colluding, project
+from sparsefed.attacks.base import Colluding
 from sparsefed.attacks.view import View
 from sparsefed.types import Vector
 
@@ -39,7 +39,7 @@ class PGD(Colluding):
             order = torch.randperm(len(labels), generator=generator).to(labels.device)
             for batch in order.split(self.batch_size):
                 gradient = self.gradient(view, inputs[batch], labels[batch])
-                local -= lr * (gradient if kept is None else gradient * kept)  # M̂ ← M − ηg
+                local.sub_(gradient if kept is None else gradient * kept, alpha=lr)  # M̂ ← M − ηg
                 self.confine(local, view)
             if self.finished(view):
                 break
@@ -60,4 +60,7 @@ class PGD(Colluding):
     def confine(self, local: Vector, view: View) -> None:
         """M ← M₀ + P(M̂ − M₀), in place: back into the ball around θ."""
         if math.isfinite(radius := self.radius(view)):
-            local.copy_(view.params + project(local - view.params, radius))
+            moved = local - view.params
+            length = float(torch.linalg.vector_norm(moved))
+            if length > radius:
+                torch.add(view.params, moved, alpha=radius / length, out=local)

@@ -5,15 +5,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 
-__all__ = ["AsJson", "Resumable", "Runs", "Set", "Threads", "say", "say_json", "use_threads"]
+__all__ = ["AsJson", "Jobs", "Resumable", "Runs", "Set", "Threads", "say", "say_json", "use_threads"]
 
 Set = Annotated[list[str], Parameter("--set", negative="")]
 Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 Threads = Annotated[int | None, Parameter("--threads")]
+Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
 
 
 class Resumable:

@@ -1,10 +1,14 @@
 """The commands that make runs and look at them."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsefed import screen
-from sparsefed.cli.parts import AsJson, Resumable, Runs, Set, Threads, say, say_json, use_threads
+from sparsefed.cli.parts import AsJson, Jobs, Resumable, Runs, Set, Threads, say, say_json, use_threads
+
+if TYPE_CHECKING:
+    from sparsefed.record import Row
+    from sparsefed.tables import Cell, Table
 
 __all__ = ["demo", "list_", "run", "show", "table"]
 
@@ -88,6 +92,7 @@ def table(
     runs: Runs = Path("runs"),
     out: Path | None = None,
     plot: Path | None = None,
+    jobs: Jobs = 1,
     threads: Threads = None,
     json_: AsJson = False,
 ) -> None:
@@ -103,43 +108,67 @@ def table(
         Write the Markdown there as well.
     plot
         Draw the accuracies of the first seed over the rounds, as a PNG at this path.
+    jobs
+        How many runs to have side by side, each in a process of its own.
     threads
-        How many threads compute.
+        How many threads compute in each run; with several jobs, one if not given.
     json_
         Print the lines as JSON instead.
 
     """
     from sparsefed.files import readable_errors, write_atomically
-    from sparsefed.record import Record
-    from sparsefed.simulate import play
     from sparsefed.tables import markdown, read_table, summary
 
     use_threads(threads)
     plan = read_table(spec)
-    results = []
-    for cell in plan.cells():
-        experiment = cell.experiment
-        name = f"{cell.row} {cell.column} seed {experiment.seed}"
-        with Resumable(Record(runs, experiment).folder):
-            results.append((cell, screen.watched(name, experiment.rounds, play(experiment, runs))))
+    results = _side_by_side(plan, runs, jobs, threads or 1) if jobs > 1 else _one_by_one(plan, runs)
     lines = summary(plan, results)
     text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
     if plot is not None:
-        _plot_table(plot, plan.title, results, runs)
+        _plot_table(plot, plan, results, runs)
     if out is not None:
         with readable_errors(out):
             write_atomically(out, text.encode())
     say_json(lines) if json_ else print(text)
 
 
-def _plot_table(path: Path, title: str, results: list[tuple[Any, Any]], runs: Path) -> None:
-    from sparsefed.plots import plot_accuracies
+def _one_by_one(plan: "Table", runs: Path) -> "list[tuple[Cell, Row]]":
+    from sparsefed.record import Record
+    from sparsefed.simulate import play
+
+    results = []
+    for cell in plan.cells():
+        name = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
+        with Resumable(Record(runs, cell.experiment).folder):
+            row = screen.watched(name, cell.experiment.rounds, play(cell.experiment, runs))
+        results.append((cell, row))
+    return results
+
+
+def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tuple[Cell, Row]]":
+    from sparsefed.jobs import side_by_side
+
+    cells = list(plan.cells())
+    ended = side_by_side((cell.experiment for cell in cells), runs, jobs, threads)
+    with Resumable(runs):
+        found = dict(screen.counted("runs", len(cells), ended))
+    return [(cell, found[place]) for place, cell in enumerate(cells)]
+
+
+def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Row]]", runs: Path) -> None:
+    from sparsefed.plots import plot_accuracies, plot_columns
     from sparsefed.record import Record
 
-    seed = results[0][0].experiment.seed
-    cells = [cell for cell, _ in results if cell.experiment.seed == seed]
-    curves = {f"{cell.row} {cell.column}".strip(): Record(runs, cell.experiment).rows() for cell in cells}
-    plot_accuracies(curves, path, f"{title} (seed {seed})")
+    seed = plan.seeds[0]
+    curves: dict[str, dict[str, list[Row]]] = {column: {} for column in plan.columns}
+    for cell, _ in results:
+        if cell.experiment.seed == seed:
+            curves[cell.column][cell.row] = Record(runs, cell.experiment).rows()
+    title = f"{plan.title} (seed {seed})"
+    if len(curves) == 1:
+        plot_accuracies(next(iter(curves.values())), path, title)
+    else:
+        plot_columns(curves, path, title)
 
 
 def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:

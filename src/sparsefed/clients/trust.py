@@ -8,6 +8,7 @@ a copy of the model in double precision, at perturbed parameters, against the lo
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,12 +21,13 @@ from sparsefed.clients.batched import Batched, Engine
 from sparsefed.clients.chunks import chunk_of
 from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.loop import Client, Loop
+from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
 from sparsefed.network import Network
 from sparsefed.seeds import Stream, torch_generator
 from sparsefed.updates import Source
 
-__all__ = ["SlowModel", "fastest"]
+__all__ = ["SlowModel", "fastest", "fastest_training"]
 
 TOLERANCE = 1e-9
 """Greatest relative difference to the loop, in double precision."""
@@ -34,6 +36,8 @@ FLOATS = 2**26
 """What the layers of a chunk may read and get as gradients, in numbers: 256 MiB in single precision."""
 
 _verdicts: "WeakKeyDictionary[nn.Module, dict[Any, Engine | None]]" = WeakKeyDictionary()
+
+_stackable: "WeakKeyDictionary[nn.Module, dict[Any, bool]]" = WeakKeyDictionary()
 
 
 class SlowModel(UserWarning):
@@ -56,6 +60,18 @@ def fastest(work: Work, weight_decay: float, literal: Client) -> Source:
     return Loop(work, literal) if engine is None else Batched(work, weight_decay, engine)
 
 
+def fastest_training(work: Work, training: LocalTraining, literal: Client) -> Source:
+    """The source of the updates after local training: stacked where that is worth it and equals the loop."""
+    module, data = work.network.module, work.data
+    if len(data.sizes) < 2 or work.network.is_random or not worth_stacking(module):
+        return Loop(work, literal)
+    known = _stackable.setdefault(module, {})
+    kind = (module.training, data.inputs.shape[1:], data.inputs.dtype)
+    if kind not in known:
+        known[kind] = not _problem(work, literal, lambda trial: Stacked(trial, training))
+    return Stacked(work, training) if known[kind] else Loop(work, literal)
+
+
 def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
     """The fastest engine that passes the trial; None for the loop."""
     name = type(work.network.module).__name__
@@ -63,10 +79,10 @@ def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
         return _warned(name, "it draws random numbers", "the literal loop", None)
     images = any(isinstance(part, nn.Conv2d) for part in work.network.module.modules())
     batched, by_vmap = Engine(ghost_pass, channels_last=images), Engine(vmapped_pass)
-    problem = _problem(work, weight_decay, literal, batched)
+    problem = _problem(work, literal, lambda trial: Batched(trial, weight_decay, batched))
     if not problem:
         return batched._replace(examples=max(1, int(FLOATS / _floats_per_example(work))))
-    if _problem(work, weight_decay, literal, by_vmap):
+    if _problem(work, literal, lambda trial: Batched(trial, weight_decay, by_vmap)):
         return _warned(name, problem, "the literal loop", None)
     return _warned(
         name, problem, "torch.func", by_vmap._replace(examples=max(1, FLOATS // work.network.size))
@@ -79,11 +95,11 @@ def _warned(name: str, problem: str, shown: str, engine: Engine | None) -> Engin
     return engine
 
 
-def _problem(work: Work, weight_decay: float, literal: Client, engine: Engine) -> str:
-    """Why the engine cannot be used for the model; empty if it can."""
+def _problem(work: Work, literal: Client, faster: Callable[[Work], Source]) -> str:
+    """Why the faster source cannot be used for the model; empty if it can."""
     try:
         trial = _trial(work)
-        truth, fast = Loop(trial, literal), Batched(trial, weight_decay, engine)
+        truth, fast = Loop(trial, literal), faster(trial)
         limit = float(fast.reduce(math.inf)[0].min())
         (norms, total), (fast_norms, fast_total) = truth.reduce(limit), fast.reduce(limit)
         same = _equal(norms, fast_norms) and _equal_blocks(trial.network, total, fast_total)

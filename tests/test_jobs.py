@@ -1,0 +1,85 @@
+"""Runs side by side are the same runs, and can be stopped like a single one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small
+
+import sparsefed as sf
+from sparsefed.jobs import side_by_side
+
+TABLE = """
+title = "Two rules"
+seeds = [0, 1]
+metrics = ["test_accuracy"]
+[base]
+rounds = {rounds}
+cohort = 10
+data = {{ type = "Digits" }}
+partition = {{ type = "OneClass", clients = 100 }}
+model = {{ type = "Linear" }}
+schedule = {{ type = "Constant", value = 0.1 }}
+[rows.mean]
+defense = {{ type = "Mean" }}
+[rows.SparseFed]
+defense = {{ type = "SparseFed", k = 50 }}
+"""
+
+
+def test_runs_side_by_side_end_like_runs_one_by_one(tmp_path: Path):
+    experiments = [small.experiment(seed=seed) for seed in range(3)]
+    found = dict(side_by_side(experiments, tmp_path / "jobs", jobs=2, threads=1))
+    for place, experiment in enumerate(experiments):
+        alone = sf.simulate(experiment, tmp_path / "alone")
+        assert _untimed(found[place]) == _untimed(alone)
+
+
+def test_an_error_in_one_run_is_raised_here(tmp_path: Path):
+    bad = small.experiment(cohort=101)
+    with pytest.raises(sf.SpecError, match="a cohort of 101 needs as many clients"):
+        list(side_by_side([bad, small.experiment()], tmp_path, jobs=2, threads=1))
+
+
+def test_a_table_of_two_jobs_that_was_stopped_goes_on_where_it_was(tmp_path: Path):
+    (tmp_path / "table.toml").write_text(TABLE.format(rounds=100_000))
+    command = [sys.executable, "-c", "from sparsefed.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "table", "table.toml", "--jobs", "2"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("runs/*/state.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.startswith("sparsefed: stopped; saved in runs")
+    assert err.count("\n") == 1
+    lengths = [len(rows.read_text().splitlines()) for rows in tmp_path.glob("runs/*/rounds.jsonl")]
+    assert len(lengths) == 2  # nothing that was waiting was begun
+    assert min(lengths) > 1
+
+
+def test_a_table_of_two_jobs_prints_what_a_table_of_one_prints(tmp_path: Path):
+    (tmp_path / "table.toml").write_text(TABLE.format(rounds=20))
+    command = [sys.executable, "-m", "sparsefed", "table", "table.toml", "--json", "--threads", "1"]
+    one, two = (
+        json.loads(subprocess.check_output([*command, "--runs", jobs, "--jobs", jobs], cwd=tmp_path))
+        for jobs in ("1", "2")
+    )
+    assert one == two
+    assert [line["n"] for line in one] == [2, 2]
+
+
+def _untimed(result: dict) -> dict:
+    return {key: value for key, value in result.items() if not key.startswith("seconds")}
