@@ -1,6 +1,11 @@
-"""Measure the rows whose names are given, or all: `python -m benchmarks [module | row …]`."""
+"""Measure the rows whose names are given, or all: `python -m benchmarks [module | row …]`.
+
+Every row adds a JSON line to `benchmarks/results/<module>.jsonl`; `benchmarks/results/README.md` is then
+written anew from the newest line of each. `python -m benchmarks report` only does the latter.
+"""
 
 import importlib
+import os
 import pkgutil
 import sys
 
@@ -10,6 +15,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks.harness import Result, Row, Skip, append, measure
 from benchmarks.machine import machine
+from benchmarks.report import write_report
 from sparsefed.allocator import keep_large_blocks
 
 console = Console()
@@ -23,6 +29,9 @@ def suites() -> dict[str, dict[str, Row]]:
 
 
 def main(wanted: list[str]) -> int:
+    if wanted == ["report"]:
+        write_report({name: row.note for rows in suites().values() for name, row in rows.items()})
+        return 0
     chosen = [
         (suite, name, row)
         for suite, rows in suites().items()
@@ -47,6 +56,7 @@ def main(wanted: list[str]) -> int:
         append(suite, name, result, here)
         table.add_row(*cells(result))
     console.print(table)
+    write_report({name: row.note for rows in suites().values() for name, row in rows.items()})
     return 0
 
 
@@ -67,4 +77,6 @@ def cells(result: Result) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # Flower's simulation leaves threads behind that would keep this process for ever

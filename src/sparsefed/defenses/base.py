@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -111,6 +112,16 @@ def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:
     rows = updates.as_dense()
     _check_finite(rule, rows)
     return rows
+
+
+def finite_distances(rule: Defense, updates: Updates, least: int) -> np.ndarray:
+    """‖uᵢ − uⱼ‖² of all pairs, of updates checked as in `finite_rows`: what is not finite shows here too."""
+    check_count(rule, updates, least)
+    rows = updates.as_dense()
+    distances = rows.squared_distances()
+    if not bool(distances.isfinite().all()):  # asking for norms first would be one more pass over the rows
+        _check_finite(rule, rows)
+    return distances.double().cpu().numpy()
 
 
 def check_count(rule: Defense, updates: Updates, least: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.base import Aggregate, finite_distances
 from sparsefed.defenses.krum import Krum, PaperKrum
 from sparsefed.defenses.shares import central_shares, ranked_shares
 from sparsefed.kernels import mean_near_median, trimmed_mean
@@ -36,7 +36,7 @@ class Bulyan(Aggregate):
 
     def selected(self, updates: Updates) -> Tensor:
         """Positions of the n − 2f picked clients, in the order of picking."""
-        distances = finite_rows(self, updates, 4 * self.f + 3).squared_distances().double().cpu().numpy()
+        distances = finite_distances(self, updates, 4 * self.f + 3)
         krum, left, picked = self.krum, np.arange(len(distances)), []
         while len(picked) < len(distances) - 2 * self.f:
             best = krum.scores(distances[np.ix_(left, left)]).argmin()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.base import Aggregate, finite_distances
 from sparsefed.types import PerClient, Vector
 from sparsefed.updates import Updates
 
@@ -41,8 +41,8 @@ class Krum(Aggregate):
 
     def selected(self, updates: Updates) -> np.ndarray:
         """Positions of the selected clients, best first."""
-        distances = finite_rows(self, updates, self.least).squared_distances()
-        return np.argsort(self.scores(distances.double().cpu().numpy()), kind="stable")[: self.count]
+        scores = self.scores(finite_distances(self, updates, self.least))
+        return np.argsort(scores, kind="stable")[: self.count]
 
     def aggregate(self, updates: Updates) -> Vector:
         rows, best = updates.as_dense(), self.selected(updates)[0]
