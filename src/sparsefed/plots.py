@@ -36,7 +36,7 @@ def plot_columns(columns: dict[str, dict[str, list[Row]]], path: Path, title: st
         panels[1, place].set_xlabel("round")
     panels[0, 0].set_ylabel("test accuracy, percent")
     panels[1, 0].set_ylabel("attack accuracy, percent")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     figure.suptitle(title)
     with readable_errors(path):
         figure.savefig(path, dpi=110)
