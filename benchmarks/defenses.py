@@ -42,7 +42,7 @@ def ready(experiment: sf.Experiment) -> Contender:
     return lambda: next(rounds)
 
 
-def peak_megabytes(row: str) -> float:
+def peak_mebibytes(row: str) -> float:
     keep_large_blocks()
     torch.set_num_threads(1)
     return peak_of(lambda: ready(experiments()[row]))
@@ -59,8 +59,8 @@ def main() -> None:
         for name, rounds in rows.items():
             times[name].append(next(rounds))
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peaks = dict(zip(rows, pool.map(peak_megabytes, rows, chunksize=1), strict=True))
-    print("| defense | honest work, ms a round | server, ms a round | peak memory, MB |")
+        peaks = dict(zip(rows, pool.map(peak_mebibytes, rows, chunksize=1), strict=True))
+    print("| defense | honest work, ms a round | server, ms a round | peak memory, MiB |")
     print("| --- | ---: | ---: | ---: |")
     lines = []
     for name, laps in times.items():
@@ -69,7 +69,7 @@ def main() -> None:
         numbers = {
             "honest_ms": round(honest, 3),
             "server_ms": round(server, 3),
-            "peak_mb": round(peaks[name]),
+            "peak_mib": round(peaks[name]),
         }
         lines.append({"row": name, **numbers, "rounds": ROUNDS, **machine()})
     with (RESULTS / "defenses.jsonl").open("a") as file:

@@ -135,7 +135,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     spec, t = fed.spec, state.round + 1
     lr = spec.schedule.lr(t, spec.rounds)
     clip_norm = spec.clip.norm_at(lr, state.clip)
-    clock = _Clock()
+    clock = _Clock(state.params.device)
 
     cohort = fed.cohort(t)
     data = fed.local_data(cohort, t)
@@ -218,13 +218,15 @@ def _epoch_order(seed: int, epoch: int, clients: int) -> np.ndarray:
 
 
 class _Clock:
-    """Seconds between laps."""
+    """Seconds between laps; a GPU is waited for, or its work would count where its result is first read."""
 
-    def __init__(self) -> None:
-        self.laps: list[float] = []
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.laps = device, list[float]()
         self.last = time.perf_counter()
 
     def lap(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         now = time.perf_counter()
         self.laps.append(now - self.last)
         self.last = now

@@ -4,12 +4,16 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sparsefed.allocator import keep_large_blocks
+from sparsefed.errors import RunError
 from sparsefed.experiment import Experiment
 from sparsefed.record import Row
 from sparsefed.simulate import simulate
@@ -20,17 +24,17 @@ __all__ = ["side_by_side"]
 def side_by_side(
     experiments: Iterable[Experiment], runs: Path, jobs: int, threads: int
 ) -> Iterator[tuple[int, Row]]:
-    """Run all experiments, `jobs` at a time with `threads` threads each; yields place and result as they end.
+    """Run different experiments, `jobs` at a time with `threads` threads each; yields place and result.
 
     When one fails, or the caller stops listening, the others save and stop, and the error is raised here.
     """
     queue = enumerate(experiments)
     busy: dict[Future[Row], int] = {}
     context = get_context("spawn")  # a fork would inherit the threads of compiled kernels
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool:
+    others, stopping = active_children(), context.Event()
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(threads, stopping)) as pool:
         try:
             while True:
-                # No more than can run at once: a process that is told to stop must find nothing waiting.
                 for place, experiment in queue:
                     busy[pool.submit(_run, experiment, runs)] = place
                     if len(busy) == jobs:
@@ -39,16 +43,29 @@ def side_by_side(
                     return
                 for done in wait(busy, return_when=FIRST_COMPLETED).done:
                     yield busy.pop(done), done.result()
+        except BrokenProcessPool:
+            problem = "a run's process was killed, for lack of memory perhaps"
+            raise RunError(f"{problem}; the same command goes on, and fewer jobs need less") from None
         finally:
-            if busy:
-                _stop_all()
+            stopping.set()
+            _interrupt([child for child in active_children() if child not in others])
 
 
-def _prepare(threads: int) -> None:
+class _Worker:
+    """What a process of the pool knows."""
+
+    stopping: Event
+    """Set once no run may begin any more."""
+
+
+def _prepare(threads: int, stopping: Event) -> None:
     """In a new process: Ctrl-C reaches every process of a terminal, but it is the parent who tells us."""
     import torch
 
+    # A process that waits for work must not die of a signal: it would take the queue's lock with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _Worker.stopping = stopping
     keep_large_blocks()
     torch.set_num_threads(threads)
 
@@ -62,13 +79,15 @@ def _run(experiment: Experiment, runs: Path) -> Row:
 
     signal.signal(signal.SIGTERM, stop)
     try:
+        if _Worker.stopping.is_set():
+            raise KeyboardInterrupt
         return simulate(experiment, runs)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _stop_all() -> None:
-    for child in active_children():
+def _interrupt(children: list[BaseProcess]) -> None:
+    for child in children:
         if child.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGTERM)

@@ -17,6 +17,9 @@ from sparsefed.federation import Federation
 
 __all__ = ["Guarantee", "gaussian_delta", "gaussian_epsilon", "guarantee"]
 
+LEAST = 1e-8
+"""Of less noise ε is above 10¹⁵, where its formula has no digits left: infinite will do."""
+
 VACUOUS = 20.0
 """An ε above this lets one client's data change the odds of an outcome by e²⁰ ≈ 5·10⁸: no privacy."""
 
@@ -67,7 +70,7 @@ def gaussian_epsilon(multiplier: float, delta: float) -> float:
     """The least ε for that δ of a Gaussian mechanism of deviation `multiplier` and sensitivity 1."""
     if not 0 < delta < 1 or multiplier < 0:
         raise SpecError(f"privacy needs 0 < δ < 1 and a multiplier ≥ 0, found δ = {delta} and {multiplier}")
-    if multiplier == 0:
+    if multiplier < LEAST:
         return math.inf
     low, high = 0.0, 1.0
     while gaussian_delta(multiplier, high) > delta:

@@ -129,6 +129,7 @@ def test_a_client_that_diverges_does_not_taint_the_sum_of_the_others():
         pytest.param(lambda: layer_work("conv 3x3"), id="a convolution"),
         pytest.param(lambda: layer_work("lstm"), id="an LSTM"),
         pytest.param(lambda: image_work(_Mixing()), id="examples that see each other"),
+        pytest.param(lambda: image_work(_Centred(), sizes=(2, 2, 5, 4)), id="seen only where sizes differ"),
         pytest.param(
             lambda: image_work(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(72, CLASSES))),
             id="dropout",
@@ -153,3 +154,20 @@ class _Mixing(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(1)
         return self.layer(x * float(x.mean()))
+
+
+class _Centred(nn.Module):
+    """Subtracts the mean of the batch: a client by itself is right, and wrong beside padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(72, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        return self.layer(x - x.mean(0))
+
+
+def test_a_rate_of_zero_does_not_hide_what_a_module_does():
+    work = image_work(_Centred())._replace(lr=0.0)
+    assert isinstance(TRAININGS[1].updates(work).source, Loop)

@@ -121,6 +121,21 @@ def test_a_run_has_a_guarantee_only_where_everything_it_rests_on_is_there() -> N
     assert "worth the name" in of(defense=GaussianNoise(sigma=0.01))
 
 
+def test_hardly_any_noise_is_no_privacy_and_no_crash() -> None:
+    assert gaussian_epsilon(1e-12, 1e-5) == math.inf
+    assert gaussian_epsilon(1e-8, 1e-5) > 1e14
+
+
+def test_a_result_says_what_the_noise_gives() -> None:
+    noisy = sf.simulate(small.experiment(clip=sf.FixedClip(norm=0.5), defense=GaussianNoise(sigma=2.0)))
+    assert 0 < noisy["epsilon"] < math.inf
+    assert noisy["delta"] == 1e-5
+    assert "Gaussian noise" in noisy["privacy"]
+    loud = sf.simulate(small.experiment(clip=sf.Unclipped(), defense=GaussianNoise(sigma=2.0)))
+    assert loud["epsilon"] is None
+    assert loud["privacy"] == "no guarantee: updates are not clipped"
+
+
 def test_momentum_weakens_only_the_literal_noise() -> None:
     for momentum in (0.0, 0.9):
         assert GaussianNoise(sigma=1.0, momentum=momentum).multiplier(5.0, 100, 0.2) == 0.2

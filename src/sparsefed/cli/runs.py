@@ -1,5 +1,6 @@
 """The commands that make runs and look at them."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,10 +150,11 @@ def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[t
     from sparsefed.jobs import side_by_side
 
     cells = list(plan.cells())
-    ended = side_by_side((cell.experiment for cell in cells), runs, jobs, threads)
-    with Resumable(runs):
-        found = dict(screen.counted("runs", len(cells), ended))
-    return [(cell, found[place]) for place, cell in enumerate(cells)]
+    experiments = {cell.experiment.digest(): cell.experiment for cell in cells}  # equal cells are one run
+    with Resumable(runs), closing(side_by_side(experiments.values(), runs, jobs, threads)) as ended:
+        found = dict(screen.counted("runs", len(experiments), ended))
+    results = {digest: found[place] for place, digest in enumerate(experiments)}
+    return [(cell, results[cell.experiment.digest()]) for cell in cells]
 
 
 def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Row]]", runs: Path) -> None:

@@ -25,6 +25,9 @@ __all__ = ["LocalTraining", "Stacked", "worth_stacking"]
 FLOATS = 1 << 22
 """Most parameters of the models of a stack: 16 MiB in single precision, about what the caches hold."""
 
+EXAMPLES = 4096
+"""Most examples of a local step of a stack."""
+
 
 class LocalTraining(Protocol):
     """What `FedAvg` says of a client's training; see there."""
@@ -81,8 +84,9 @@ class Stacked:
     def _stacks(self) -> Iterator[np.ndarray]:
         """Clients of similar sizes, as many as fit."""
         sizes = self.work.data.sizes
-        most = max(1, FLOATS // self.size)
         for clients in cuts(sizes, np.argsort(sizes, kind="stable"), int(sizes.sum()) + 1):
+            batch = min(self.training.batch_size or sizes[clients].max(), sizes[clients].max())
+            most = max(1, min(FLOATS // self.size, EXAMPLES // int(batch)))
             yield from np.array_split(clients, -(-len(clients) // most))
 
     def _train(self, clients: np.ndarray) -> Matrix:

@@ -122,23 +122,26 @@ def _equal(truth: Tensor, found: Tensor, least: float = 0.0) -> bool:
 
 
 def _trial(work: Work) -> Work:
-    """At most two clients, of three and two examples, on a perturbed double-precision copy of the model."""
+    """At most two clients, of three and two examples, on a perturbed double-precision copy of the model.
+
+    A client that has fewer repeats them: sizes that differ show what padding does to the module.
+    """
     module = copy.deepcopy(work.network.module).double()
     network, generator = Network(module), torch_generator(0, Stream.PROBE)
     params = network.vector()
     for view in network.views(params):
         spread = view.std().nan_to_num() if view.numel() > 1 else view.new_zeros(())
         view.add_(torch.randn(view.shape, generator=generator).to(view) * (0.5 * spread).clamp(min=0.01))
-    data, sizes = work.data, np.minimum(work.data.sizes[:2], [3, 2][: len(work.data.sizes)])
+    data, sizes = work.data, np.array([3, 2][: len(work.data.sizes)])
     starts = (np.cumsum(data.sizes) - data.sizes)[:2]
-    examples = np.concatenate([start + np.arange(size) for start, size in zip(starts, sizes, strict=True)])
+    parts = zip(starts, data.sizes[:2], sizes, strict=True)
+    examples = np.concatenate([start + np.arange(size) % known for start, known, size in parts])
     inputs, labels = data.inputs[examples], data.labels[examples]
     if inputs.is_floating_point():  # a blank corner must not hide a weight
         noise = torch.randn(inputs.shape, generator=generator).to(params)
         inputs = inputs.to(params).nan_to_num(0, 0, 0) + 0.1 * noise
-    return work._replace(
-        network=network, params=params, data=LocalData(data.clients[:2], inputs, labels, sizes)
-    )
+    data = LocalData(data.clients[:2], inputs, labels, sizes)
+    return work._replace(network=network, params=params, data=data, lr=work.lr or 1.0)
 
 
 def _floats_per_example(work: Work) -> float:
