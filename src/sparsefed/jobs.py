@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -23,7 +23,7 @@ __all__ = ["side_by_side"]
 
 def side_by_side(
     experiments: Iterable[Experiment], runs: Path, jobs: int, threads: int
-) -> Iterator[tuple[int, Row]]:
+) -> Generator[tuple[int, Row], None, None]:
     """Run different experiments, `jobs` at a time with `threads` threads each; yields place and result.
 
     When one fails, or the caller stops listening, the others save and stop, and the error is raised here.
