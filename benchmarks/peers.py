@@ -43,10 +43,26 @@ def title(rule: str) -> str:
     return f"{rule}, n = {CLIENTS}, d = 6.57 M: times faster than byzfl"
 
 
+FAST_SORT = (
+    "stands on NumPy's own AVX-512 sort and selection, and ours is bound by arithmetic at 6 read passes"
+)
 ROWS = {
     "byzfl_trimmed_mean": Row(
-        title("trimmed mean"), Goal("≥", 30), lambda: race(TrimmedMean(f=F), "TrMean", f=F)
+        title("trimmed mean"),
+        Goal("≥", 30),
+        lambda: race(TrimmedMean(f=F), "TrMean", f=F),
+        note=f"its NumPy backend {FAST_SORT}",
     ),
-    "byzfl_median": Row(title("median"), Goal("≥", 30), lambda: race(Median(), "Median")),
-    "byzfl_krum": Row(title("Krum"), Goal("≥", 15), lambda: race(Krum(f=F), "Krum", f=F)),
+    "byzfl_median": Row(
+        title("median"),
+        Goal("≥", 30),
+        lambda: race(Median(), "Median"),
+        note=f"its NumPy backend {FAST_SORT}",
+    ),
+    "byzfl_krum": Row(
+        title("Krum"),
+        Goal("≥", 15),
+        lambda: race(Krum(f=F), "Krum", f=F),
+        note="ours sums differences, so that copies are at distance 0; that arithmetic is half of its time",
+    ),
 }
