@@ -11,7 +11,8 @@ __all__ = ["plot_accuracies", "plot_columns"]
 
 def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
     """Test and attack accuracy over the rounds, one line per run, as a PNG at `path`."""
-    figure = _figure(9, 3.8)
+    many = len(runs) > 6  # more names than a panel has room for
+    figure = _figure(11.5 if many else 9, 3.8)
     panels = figure.subplots(1, 2, sharey=True)
     for panel, key, text in zip(
         panels, ("test_accuracy", "attack_accuracy"), ("test accuracy", "attack accuracy"), strict=True
@@ -19,7 +20,10 @@ def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
         _draw(panel, runs, key)
         panel.set(title=text, xlabel="round")
     panels[0].set_ylabel("percent")
-    panels[0].legend(loc="lower right")
+    if many:
+        _legend_beside(figure, panels[0])
+    else:
+        panels[0].legend(loc="lower right")
     figure.suptitle(title)
     with readable_errors(path):
         figure.savefig(path, dpi=130)
@@ -36,7 +40,7 @@ def plot_columns(columns: dict[str, dict[str, list[Row]]], path: Path, title: st
         panels[1, place].set_xlabel("round")
     panels[0, 0].set_ylabel("test accuracy, percent")
     panels[1, 0].set_ylabel("attack accuracy, percent")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    _legend_beside(figure, panels[0, 0])
     figure.suptitle(title)
     with readable_errors(path):
         figure.savefig(path, dpi=110)
@@ -49,6 +53,10 @@ def _figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _legend_beside(figure: Any, panel: Any) -> None:
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside right center", fontsize="small")
 
 
 def _draw(panel: Any, runs: dict[str, list[Row]], key: str) -> None:
