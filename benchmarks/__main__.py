@@ -28,9 +28,14 @@ def suites() -> dict[str, dict[str, Row]]:
     return {name: module.ROWS for name, module in modules.items() if hasattr(module, "ROWS")}
 
 
+def notes() -> dict[str, str]:
+    """Why a row's goal is not reached, where it is known, by the row's name."""
+    return {name: row.note for rows in suites().values() for name, row in rows.items()}
+
+
 def main(wanted: list[str]) -> int:
     if wanted == ["report"]:
-        write_report({name: row.note for rows in suites().values() for name, row in rows.items()})
+        write_report(notes())
         return 0
     chosen = [
         (suite, name, row)
@@ -56,7 +61,7 @@ def main(wanted: list[str]) -> int:
         append(suite, name, result, here)
         table.add_row(*cells(result))
     console.print(table)
-    write_report({name: row.note for rows in suites().values() for name, row in rows.items()})
+    write_report(notes())
     return 0
 
 

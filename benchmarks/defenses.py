@@ -62,7 +62,7 @@ def main() -> None:
         peaks = dict(zip(rows, pool.map(peak_mebibytes, rows, chunksize=1), strict=True))
     print("| defense | honest work, ms a round | server, ms a round | peak memory, MiB |")
     print("| --- | ---: | ---: | ---: |")
-    lines = []
+    lines, here = [], machine()
     for name, laps in times.items():
         honest, server = (statistics.median(part) for part in zip(*laps, strict=True))
         print(f"| {name} | {honest:.1f} | {server:.1f} | {peaks[name]:.0f} |")
@@ -71,7 +71,7 @@ def main() -> None:
             "server_ms": round(server, 3),
             "peak_mib": round(peaks[name]),
         }
-        lines.append({"row": name, **numbers, "rounds": ROUNDS, **machine()})
+        lines.append({"row": name, **numbers, "rounds": ROUNDS, **here})
     with (RESULTS / "defenses.jsonl").open("a") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 

@@ -84,7 +84,7 @@ def main() -> None:
     peak = peak_flops(asked.device, 8192 if asked.device == "cuda" else 2048)
     fed = sf.Federation.of(experiment(asked.device))
     wait = _waiting(asked.device)
-    state, _ = sf.run_round(fed, fed.initial_state)  # choosing an engine and compiling are not timed
+    sf.run_round(fed, fed.initial_state)  # choosing an engine and compiling are not timed
     attacked = next(t for t in range(1, ROUNDS) if fed.attacking(fed.cohort(t), t).any())
     quiet = next(t for t in range(1, ROUNDS) if not fed.attacking(fed.cohort(t), t).any())
     flops = {
