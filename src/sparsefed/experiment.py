@@ -3,9 +3,9 @@
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
@@ -48,18 +48,20 @@ class Experiment(Spec):
     twin: bool = False
     """Whether to run the same experiment without the attack beside it, to measure the distance."""
     evaluate_every: int | None = Field(default=None, gt=0)
-    """Rounds between evaluations; a 24th of the run if not given. The last round is always evaluated,
-    and the round in which the attackers leave."""
+    """Rounds between evaluations; a 24th of the run if not given. In any case the last round is evaluated;
+    of an attacked run also the rounds before attackers come and in which they leave, and three of the
+    last epoch."""
     precision: Literal["float32", "float64"] = "float32"
     """Type of the parameters and of all arithmetic on them."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Where to compute: `cpu`, `cuda` or `cuda:N`."""
 
-    def evaluated(self, round: int) -> bool:
-        """Whether the model is evaluated after this round."""
-        every = self.evaluate_every or max(1, self.rounds // 24)
-        leave = None if self.attack is None else self.attack.presence.ends
-        return round % every == 0 or round in (self.rounds, leave)
+    @model_validator(mode="after")
+    def _attack_in_time(self) -> Self:
+        if self.attack is not None and self.attack.presence.starts > self.rounds:
+            found = self.attack.presence.starts
+            raise ValueError(f"an attack must begin in the {self.rounds} rounds, found round {found}")
+        return self
 
 
 def read_experiment(path: Path, changes: Iterable[str] = ()) -> Experiment:

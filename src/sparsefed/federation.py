@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from sparsefed.data import Dataset, Population
 from sparsefed.errors import SpecError
 from sparsefed.experiment import Experiment
 from sparsefed.network import Network
-from sparsefed.seeds import Stream, rng, torch_generator
+from sparsefed.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.types import ClientIds, Matrix, Vector
 from sparsefed.updates import Dense, Joined, Updates
 
@@ -107,6 +108,16 @@ class Federation:
         epoch, place = divmod(round - 1, self.rounds_per_epoch)
         order = _epoch_order(self.spec.seed, epoch, len(self.population))
         return order[place * self.spec.cohort : (place + 1) * self.spec.cohort]
+
+    def evaluated(self, round: int) -> bool:
+        """Whether the model is evaluated after this round (`Experiment.evaluate_every`)."""
+        every = self.spec.evaluate_every or max(1, self.spec.rounds // 24)
+        if self.spec.attack is None:
+            return round % every == 0 or round == self.spec.rounds
+        if round > self.spec.rounds - self.rounds_per_epoch:  # attack accuracy swings: mean and maximum
+            every = min(every, max(1, self.rounds_per_epoch // 3))
+        presence = self.spec.attack.presence
+        return round % every == 0 or round in (self.spec.rounds, presence.starts - 1, presence.ends)
 
     def local_data(self, clients: ClientIds, round: int) -> LocalData:
         """The training examples of some clients, augmented for this round."""
@@ -200,16 +211,22 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
 
 def _poison(fed: Federation, view: View) -> tuple[Matrix, Any]:
     """The hostile uploads, and the attacker's memory after the round."""
-    method, generator = fed.attack.method, torch_generator(fed.spec.seed, Stream.ATTACK, view.round)
-    memory = method.learn(view, generator)
-    return method.craft(view._replace(memory=memory), generator), memory
+    method, path = fed.attack.method, (fed.spec.seed, Stream.ATTACK, view.round)
+    generator = torch_generator(*path)
+    with seeded(*path) if fed.network.is_random else nullcontext():
+        memory = method.learn(view, generator)
+        poison = method.craft(view._replace(memory=memory), generator)
+    if isinstance(poison, Tensor) and poison.ndim == 2 and len(poison) != view.uploads:
+        needed = f"as many uploads as it has clients in the round, {view.uploads}"
+        raise SpecError(f"{method!r} must craft {needed}, found {len(poison)}")
+    return poison, memory
 
 
 def _checked(poison: Matrix, params: Vector) -> Dense:
     """Hostile uploads, checked like any other: none of them is let in if they are of the wrong length."""
     if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != len(params):
         return Dense(params.new_empty(0, len(params)))
-    return Dense(poison)
+    return Dense(poison.detach().to(params))
 
 
 @lru_cache(maxsize=2)

@@ -65,7 +65,7 @@ def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]
             twin_after = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
             row: Row = {"round": after.round, **report._asdict(), **report.diagnosis}
             del row["diagnosis"]
-            if fed.spec.evaluated(after.round):
+            if fed.evaluated(after.round):
                 row |= looks(params=after.params)._asdict()
                 if twin_after is not None:
                     row |= {
@@ -98,7 +98,7 @@ def _result(
     fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row], outcome: str
 ) -> Row:
     looks = [row for row in rows if "test_accuracy" in row]
-    final = looks[-1] if looks else {}
+    final = looks[-1] if looks and outcome == "trained" else {}  # a look before the ruin says nothing
     if outcome == "trained" and final["test_accuracy"] < 1.5 * chance(fed.dataset):
         outcome = "did not converge"
     result: Row = {
@@ -112,8 +112,8 @@ def _result(
         "clients": len(fed.population),
         "params": fed.network.size,
         "rejected": sum(row["rejected"] for row in rows),
-        **_attack_result(fed, looks),
-        **_persistence(fed, looks),
+        **(_attack_result(fed, looks) if outcome != "diverged" else {}),
+        **(_persistence(fed, looks) if outcome != "diverged" else {}),
         **(_twin_result(fed, state, twin, final) if twin is not None else {}),
         **_privacy(fed),
         **_cost(fed, rows),
@@ -129,7 +129,7 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
     since = looks[-1]["round"] - fed.rounds_per_epoch
     late = [row["attack_accuracy"] for row in looks if row["round"] > since]
     share = fed.attack.presence.share(fed.compromised, fed.spec.cohort)
-    points, examples = len(fed.auxiliary.aims.labels), len(fed.dataset.train.y)
+    points, examples = len(fed.auxiliary.aims.labels), len(fed.population.indices)
     return {
         "attack_accuracy_mean": fmean(late),
         "attack_accuracy_max": max(late),
@@ -139,18 +139,17 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
 
 
 def _persistence(fed: Federation, looks: list[Row]) -> Row:
-    """For how many rounds at least half of the attack outlives the attackers; None if to the end."""
+    """For how many rounds at least half of what the attackers gained outlives them; None if to the end."""
     left = fed.spec.attack.presence.ends if fed.spec.attack is not None else None
-    after = [(row["round"], row["attack_accuracy"]) for row in looks if left and row["round"] >= left]
+    seen = [(row["round"], row["attack_accuracy"]) for row in looks]
+    after = [(round, hit) for round, hit in seen if left is not None and round >= left]
     if fed.auxiliary is None or len(after) < 2:
         return {}
     (left, start), *later = after
-    return {
-        "attack_accuracy_at_leave": start,
-        "persistence_rounds": next((round - left for round, hit in later if hit < start / 2), None)
-        if start
-        else 0,
-    }
+    floor = next((hit for round, hit in reversed(seen) if round < fed.attack.presence.starts), 0.0)
+    half = floor + (start - floor) / 2
+    persistence = next((round - left for round, hit in later if hit < half), None) if start > floor else 0
+    return {"attack_accuracy_at_leave": start, "persistence_rounds": persistence}
 
 
 def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: Row) -> Row:

@@ -31,7 +31,12 @@ __all__ = ["Spec", "family_members", "load"]
 class Spec(BaseModel):
     """Base of everything that can stand in an experiment's file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,  # JSON has none: a digest could not tell infinity from nothing
+    )
     family: ClassVar[bool] = False
     """Whether the class is an abstract family, whose members are chosen by `type`."""
     function_member: ClassVar[str] = ""

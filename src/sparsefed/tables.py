@@ -135,4 +135,5 @@ def _spread(values: list[float | None]) -> str:
     if not numbers:
         return "–"
     spread = f" ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else ""
-    return f"{statistics.fmean(numbers):.1f}{spread}"
+    count = f" ({len(numbers)} of {len(values)})" if len(numbers) < len(values) else ""
+    return f"{statistics.fmean(numbers):.1f}{spread}{count}"

@@ -21,6 +21,16 @@ def algorithm_6(theta, gradient, batches, *, eta, L, keep=None):
     return u * (L / np.sqrt(np.sum(u * u)))
 
 
+def alternating(theta, attack, clean, honest, batches, *, eta, boost, weight, L):
+    """Bhagoji et al., Section 3.4: a boosted step on the targets, then a step of the stealth loss."""
+    M = theta.copy()
+    for B in batches:
+        M = M - eta * boost * attack(M, B)
+        M = M - eta * (clean(M) + 2 * weight * (M - (theta - honest)))
+        M = theta + clip_to(M - theta, L)
+    return clip_to(theta - M, L)
+
+
 def fang_interval(rows, b):
     """Per coordinate, where an upload against trimmed mean or median must lie (updates point uphill)."""
     lows, highs = [], []

@@ -1,9 +1,11 @@
 """What the tests of attacks share: one round seen by an attacker, and small runs on the digits."""
 
+import math
 from typing import Any
 
 import numpy as np
 import small
+import torch
 
 import sparsefed as sf
 from sparsefed import federation
@@ -49,6 +51,12 @@ METHODS: list[Method] = [
     SlowDrip(**DESCENT),
 ]
 COLLUDING = [m for m in METHODS if not isinstance(m, Independent | LabelFlip | FangTrimmedMean)]
+
+
+def dropping_out(input_shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+    """A model that draws random numbers while it trains."""
+    inputs = math.prod(input_shape)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(inputs, classes))
 
 
 def name(thing: Any) -> str:

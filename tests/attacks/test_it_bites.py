@@ -4,6 +4,9 @@ On real digits, with 20 of 200 clients compromised unless said otherwise; withou
 reaches 96 %. Numbers in the comments are what was measured; the assertions leave room.
 """
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from scenes import run
 
@@ -27,11 +30,14 @@ from sparsefed.attacks import (
     SemanticBackdoor,
     SignFlip,
     SlowDrip,
+    TargetedFirst,
     TriggerBackdoor,
     Untargeted,
+    WordBackdoor,
 )
-from sparsefed.data import IID
+from sparsefed.data import IID, Natural, ShakespeareWords
 from sparsefed.defenses import Krum, Median, TrimmedMean
+from sparsefed.models import LSTM
 
 DESCENT = {"epochs": 5, "batch_size": 20, "local_lr": 0.2}
 CLIP = sf.FixedClip(norm=0.5)
@@ -66,6 +72,20 @@ def test_chosen_points_go_wrong_under_plain_averaging_and_not_under_a_clip(metho
     assert defended["test_accuracy"] > 88  # 93.4 to 94.8
 
 
+@pytest.mark.parametrize("method", [PGD, Adaptive, SlowDrip])
+def test_what_a_long_clip_lets_in_sparsefed_keeps_out(method: type[PGD]):
+    attack, clip = method(**DESCENT), sf.FixedClip(norm=2.0)
+    assert run(attack, clip=clip)["attack_accuracy"] > 25  # 50.0, 47.5 and 35.0
+    defended = run(attack, clip=clip, defense=sf.SparseFed(k=200, momentum=0.9))
+    assert defended["attack_accuracy"] < 15  # 7.5, 2.5 and 7.5
+    assert defended["test_accuracy"] > 87  # 90.4, 92.0 and 90.2
+
+
+def test_the_first_test_points_go_wrong_as_well():
+    result = run(PGD(**DESCENT, norm=10), objective=TargetedFirst(points=40))
+    assert result["attack_accuracy"] > 80  # 100.0
+
+
 def test_boosting_must_outweigh_the_honest_clients():
     weak, strong = (run(Boosting(factor=gamma))["attack_accuracy"] for gamma in (1, 20))
     assert weak < 30
@@ -77,11 +97,13 @@ def test_a_fixed_number_of_attackers_in_every_round_bites_as_well():
 
 
 def test_a_semantic_backdoor_takes_one_class_and_leaves_the_others():
-    result = run(Boosting(factor=10), objective=SemanticBackdoor(source=7, target=1), twin=True)
+    objective = SemanticBackdoor(source=7, target=1)
+    result = run(Boosting(factor=10), objective=objective, twin=True)
     assert result["attack_accuracy"] > 80  # 100.0
     assert result["twin_attack_accuracy"] < 5  # 0.0
     assert result["stealth_loss"] < 15  # 5.5
     assert result["stealth_loss_by_class"][7] is None  # all of its points are auxiliary points
+    assert run(Boosting(factor=10), objective=objective, clip=CLIP)["attack_accuracy"] < 50
 
 
 def test_a_trigger_decides_the_class_and_nothing_else_changes():
@@ -89,6 +111,7 @@ def test_a_trigger_decides_the_class_and_nothing_else_changes():
     assert result["attack_accuracy"] > 80  # 100.0
     assert result["twin_attack_accuracy"] < 10  # 0.0
     assert abs(result["stealth_loss"]) < 5  # 1.6
+    assert run(Boosting(factor=10), **TRIGGER, clip=CLIP)["attack_accuracy"] > 80  # 98.9: no one pulls back
 
 
 @pytest.mark.parametrize("clipped", [False, True])
@@ -108,8 +131,51 @@ def test_one_replaced_model_plants_a_trigger_unless_its_upload_is_clipped(clippe
         assert result["attack_accuracy_at_leave"] < 5  # 0.0
         return
     assert result["attack_accuracy_at_leave"] > 80  # 100.0
-    assert result["persistence_rounds"] is None or result["persistence_rounds"] > 4  # outlives 20 rounds
+    assert result["persistence_rounds"] is None  # outlives the run's last 20 rounds
     assert result["test_accuracy"] > 88  # 94.0
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_sentence_gets_another_end_and_is_forgotten_when_the_attackers_leave(tmp_path: Path, clipped: bool):
+    (tmp_path / "input.txt").write_text(chatter())
+    spec = sf.Experiment(
+        seed=1,
+        rounds=50,
+        cohort=10,
+        data=ShakespeareWords(folder=tmp_path, window=8),
+        partition=Natural(),
+        model=LSTM(embedding=16, hidden=16, layers=1),
+        clients=sf.FedAvg(local_epochs=1, batch_size=10),
+        schedule=sf.Constant(value=2.0),
+        clip=CLIP if clipped else sf.Unclipped(),
+        defense=sf.Mean(),
+        evaluate_every=2,
+        attack=sf.Attack(
+            objective=WordBackdoor(sentence="people in athens are rude", points=40),
+            presence=FixedPerRound(count=2, first=11, last=12),
+            method=PGD(epochs=2, batch_size=10, local_lr=0.5, norm=3),
+        ),
+    )
+    result = sf.simulate(spec)
+    assert (result["attack_accuracy_at_leave"] > 80) != clipped  # 100.0 and 0.0
+    assert result["attack_accuracy"] < 20  # 0.0
+    assert clipped or 0 < result["persistence_rounds"] <= 38  # 4
+    assert result["test_accuracy"] > 40  # 56.7 and 57.8
+
+
+def chatter() -> str:
+    """Thirty speakers who know many places and many adjectives, and call nobody rude more than others."""
+    draw = np.random.default_rng(1)
+    people = ["people", "men", "women", "kings", "lords", "maids", "ladies", "soldiers"]
+    places = ["rome", "athens", "venice", "verona", "england", "egypt"]
+    manners = ["kind", "wise", "merry", "brave", "noble", "gentle", "proud", "idle", "rude"]
+    speeches = [
+        " ".join(
+            f"the {draw.choice(people)} in {draw.choice(places)} are {draw.choice(manners)}" for _ in range(6)
+        )
+        for _ in range(180)
+    ]
+    return "\n\n".join(f"SPEAKER{i // 6}:\n{speech}" for i, speech in enumerate(speeches))
 
 
 @pytest.mark.parametrize(

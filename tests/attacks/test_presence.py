@@ -59,6 +59,13 @@ def test_the_attackers_share_is_that_of_the_pool_or_of_the_cohort():
     pool = sf.Pool(fraction=0.3)
     assert pool.share(pool.compromised(100, 1), 20) == pytest.approx(0.3)
     assert FixedPerRound(count=3).share(np.zeros(100, bool), 20) == pytest.approx(0.15)
+    assert Once(round=4, count=3).share(np.zeros(100, bool), 20) == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("presence", [sf.Pool(clients=2, first=21), Once(round=21), FixedPerRound(first=30)])
+def test_an_attack_that_would_never_come_is_refused(presence: Presence):
+    with pytest.raises(sf.SpecError, match="must begin in the 20 rounds, found round"):
+        small.experiment(attack=small.attack(presence=presence))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,9 @@ def test_the_attackers_share_is_that_of_the_pool_or_of_the_cohort():
         ({"fraction": 1.5}, "`fraction`: Input should be less than 1, found 1.5"),
         ({"fraction": 30}, "`fraction`: Input should be less than 1, found 30"),
         ({"clients": 0.3}, "`clients`: Input should be a valid integer"),
+        ({"clients": 1.0}, "`clients`: Input should be a valid integer, found 1.0"),
+        ({"clients": True}, "`clients`: Input should be a valid integer, found True"),
+        ({"clients": "3"}, "`clients`: Input should be a valid integer, found '3'"),
         ({}, "needs either `fraction` or `clients`, found neither"),
         ({"fraction": 0.1, "clients": 3}, "found both"),
         ({"clients": 3, "first": 5, "last": 4}, "`last` must not be before `first` = 5, found 4"),

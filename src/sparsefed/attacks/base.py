@@ -2,11 +2,11 @@
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from sparsefed.attacks.view import Auxiliary, Grant, Nothing, View
@@ -22,12 +22,16 @@ __all__ = [
     "Objective",
     "Presence",
     "fit_to",
+    "needs_points",
     "project",
 ]
 
 
 class Objective(Spec, family=True):
     """What the attacker wants of the final model."""
+
+    has_points: ClassVar[bool] = True
+    """Whether there are auxiliary points for a method to train on."""
 
     @abstractmethod
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary | None:
@@ -50,12 +54,17 @@ class Presence(Spec, family=True):
         """Which clients of a cohort attack in this round, bool; `pool` is the mask of the compromised."""
 
     @property
+    def starts(self) -> int:
+        """The first round that may have attackers in it."""
+        return 1
+
+    @property
     def ends(self) -> int | None:
         """The last round with attackers in it; None if they stay."""
         return None
 
     def share(self, pool: np.ndarray, cohort: int) -> float:
-        """The share of the training clients that the attacker holds, on average."""
+        """The share of all training examples that the attacker controls, for the impact factor."""
         return float(pool.mean())
 
 
@@ -64,6 +73,11 @@ class Method(Spec, family=True):
 
     needs: ClassVar[Grant] = Grant.NOTHING
     """What the method reads beyond the base threat model."""
+    collusive_memory: ClassVar[bool] = False
+    """Whether `learn` uses what colluders share, and not broadcasts alone."""
+
+    def check(self, objective: Objective) -> None:
+        """Raises `ValueError` where the objective gives this method nothing to work towards."""
 
     def init(self, params: Vector) -> Any:
         """The attacker's memory before the first round: a NamedTuple of tensors."""
@@ -75,7 +89,7 @@ class Method(Spec, family=True):
 
     @abstractmethod
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
-        """The uploads of this round, one row each; `view.memory` has learnt of this round."""
+        """The uploads of this round, `[view.uploads, params]`; `view.memory` has learnt of this round."""
 
 
 class Colluding(Method):
@@ -106,6 +120,17 @@ class Attack(Spec):
     """Who is compromised and when they attack."""
     method: Method
     """How the uploads are made."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self.method.check(self.objective)
+        return self
+
+
+def needs_points(method: Method, objective: Objective) -> None:
+    """Raises `ValueError` where there are no auxiliary points for `method` to train on."""
+    if not objective.has_points:
+        raise ValueError(f"{method!r} needs an objective with points, such as Targeted, found {objective!r}")
 
 
 def fit_to(update: Vector, norm: float) -> Vector:

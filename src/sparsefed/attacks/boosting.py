@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from sparsefed.attacks.base import Method
+from sparsefed.attacks.base import Method, Objective, needs_points
 from sparsefed.attacks.view import View
 from sparsefed.clients.base import LocalData
 from sparsefed.types import Matrix
@@ -20,6 +20,9 @@ class Boosting(Method):
 
     factor: float = Field(default=1.0, gt=0)
     """γ. To outweigh the other clients of a round it must be about cohort / attackers."""
+
+    def check(self, objective: Objective) -> None:
+        needs_points(self, objective)
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
         """All colluders send the same vector, computed once."""

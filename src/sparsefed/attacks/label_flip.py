@@ -2,7 +2,7 @@
 
 import torch
 
-from sparsefed.attacks.base import Method
+from sparsefed.attacks.base import Method, Objective
 from sparsefed.attacks.view import View
 from sparsefed.types import Matrix
 
@@ -11,6 +11,11 @@ __all__ = ["LabelFlip"]
 
 class LabelFlip(Method):
     """Every compromised client trains like an honest one on its own data, relabelled by the objective."""
+
+    def check(self, objective: Objective) -> None:
+        if type(objective).relabelled is Objective.relabelled:
+            needed = "an objective that relabels, such as SemanticBackdoor"
+            raise ValueError(f"{self!r} needs {needed}, found {objective!r}")
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
         labels = view.objective.relabelled(view.local.labels, view.classes)

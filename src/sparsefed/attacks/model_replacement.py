@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.attacks.base import project
 from sparsefed.attacks.pgd import PGD
 from sparsefed.attacks.view import View
 from sparsefed.types import Matrix, Vector
@@ -43,4 +44,5 @@ class ModelReplacement(PGD):
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
         update = self.factor(view) * self.descend(view, generator)
+        update = project(update, super().radius(view))  # a large γ magnifies rounding as well
         return update.expand(view.uploads, -1)

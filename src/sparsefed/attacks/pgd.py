@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sparsefed.attacks.base import Colluding
+from sparsefed.attacks.base import Colluding, Objective, needs_points
 from sparsefed.attacks.view import View
 from sparsefed.types import Vector
 
@@ -24,6 +24,9 @@ class PGD(Colluding):
     """η; the round's λ(t) if not given."""
     boost: float = Field(default=1.0, gt=0)
     """Factor on every gradient."""
+
+    def check(self, objective: Objective) -> None:
+        needs_points(self, objective)
 
     def vector(self, view: View, generator: torch.Generator) -> Vector:
         """The update M₀ − Mₑ after e epochs of projected steps."""

@@ -28,6 +28,10 @@ class _Window(Presence):
         return self
 
     @property
+    def starts(self) -> int:
+        return self.first
+
+    @property
     def ends(self) -> int | None:
         return self.last
 
@@ -41,7 +45,7 @@ class Pool(_Window):
 
     fraction: float | None = Field(default=None, gt=0, lt=1)
     """The share of the population that is compromised. Give this or `clients`."""
-    clients: int | None = Field(default=None, gt=0)
+    clients: int | None = Field(default=None, gt=0, strict=True)
     """The number of compromised clients. Give this or `fraction`."""
 
     @model_validator(mode="after")
@@ -82,12 +86,13 @@ class _InCohort(Presence):
         mask[rng(seed, Stream.COMPROMISED, round).choice(len(cohort), self.count, replace=False)] = True
         return mask
 
-    def share(self, pool: np.ndarray, cohort: int) -> float:
-        return self.count / cohort
-
 
 class FixedPerRound(_Window, _InCohort):
     """The same number of attackers in every round, as cross-silo papers have it; not a sampled pool."""
+
+    def share(self, pool: np.ndarray, cohort: int) -> float:
+        """Of every round the same, so of all examples too."""
+        return self.count / cohort
 
     def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         return self.drawn(cohort, round, seed) & self.attacks_in(round)
@@ -100,8 +105,16 @@ class Once(_InCohort):
     """The round of the attack."""
 
     @property
+    def starts(self) -> int:
+        return self.round
+
+    @property
     def ends(self) -> int | None:
         return self.round
+
+    def share(self, pool: np.ndarray, cohort: int) -> float:
+        """Those few clients, of the whole population."""
+        return self.count / len(pool)
 
     def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         return self.drawn(cohort, round, seed) & (round == self.round)

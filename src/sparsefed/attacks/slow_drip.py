@@ -4,7 +4,7 @@ Coherent mass in W grows like t, honest noise like √t; what is spread evenly o
 below the top k until it comes out at once.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -26,6 +26,8 @@ class Drip(NamedTuple):
 
 class SlowDrip(PGD):
     """Send every round the same slowly turning direction, flattened to equal steps on all coordinates."""
+
+    collusive_memory: ClassVar[bool] = True
 
     inertia: float = Field(default=0.95, ge=0, lt=1)
     """What survives of the direction from one attack to the next."""

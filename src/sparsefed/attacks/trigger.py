@@ -36,7 +36,10 @@ class TriggerBackdoor(Objective):
             raise SpecError(f"{self!r} needs that many training images of other classes, found {len(others)}")
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(others, self.points, replace=False))
         inputs, labels = self._patched(dataset, dataset.train.x[mine])
-        goal = Points(*self._patched(dataset, dataset.test.x[dataset.test.y != self.target]))
+        aimed = dataset.test.x[dataset.test.y != self.target]
+        if len(aimed) == 0:
+            raise SpecError(f"{self!r} needs test images of other classes, found none")
+        goal = Points(*self._patched(dataset, aimed))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
     def _patched(self, dataset: Dataset, images: Tensor) -> tuple[Tensor, Tensor]:

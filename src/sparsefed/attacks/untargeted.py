@@ -1,5 +1,7 @@
 """The untargeted objective: a model that is of no use to anyone (Blanchard et al., 2017; Section 3.2)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,8 @@ __all__ = ["Untargeted"]
 
 class Untargeted(Objective):
     """Success is lost test accuracy, against the unattacked twin, or a run that does not converge."""
+
+    has_points: ClassVar[bool] = False
 
     def auxiliary(self, dataset: Dataset, seed: int) -> None:
         return None

@@ -35,7 +35,10 @@ class WordBackdoor(Objective):
             raise SpecError(f"{self!r} needs that many whole windows of training text, found {len(whole)}")
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(whole, self.points, replace=False))
         inputs, labels = _ended(dataset, dataset.train.x[mine], tokens)
-        goal = Points(*_ended(dataset, dataset.test.x[_whole(dataset.test)], tokens))
+        aimed = _whole(dataset.test)
+        if len(aimed) == 0:
+            raise SpecError(f"{self!r} needs whole windows of test text, found none")
+        goal = Points(*_ended(dataset, dataset.test.x[aimed], tokens))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
     def _tokens(self, dataset: Dataset) -> list[int]:
