@@ -1,7 +1,8 @@
 """Randomness as a function of (seed, stream, path): no hidden state, so resuming and replaying are exact.
 
 `path` is whatever distinguishes one draw from another inside a stream, usually the round, or the
-round and the client. Two different tuples give independent generators (NumPy's `SeedSequence`).
+round and the client. Two different tuples of one length give independent generators (NumPy's
+`SeedSequence`, which fills short ones up with zeros: a stream has paths of one length).
 """
 
 from collections.abc import Iterator

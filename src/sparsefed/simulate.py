@@ -110,6 +110,7 @@ def _result(
             for name in ("test_accuracy", "test_accuracy_rest", "attack_accuracy", "loss")
         },
         "clients": len(fed.population),
+        "compromised": int(fed.compromised.sum()),
         "params": fed.network.size,
         "rejected": sum(row["rejected"] for row in rows),
         **(_attack_result(fed, looks) if outcome != "diverged" else {}),
@@ -134,7 +135,6 @@ def _attack_result(fed: Federation, looks: list[Row]) -> Row:
         "attack_accuracy_mean": fmean(late),
         "attack_accuracy_max": max(late),
         "oif": outsized_impact(looks[-1]["attack_accuracy"], points, share, examples),
-        "compromised": int(fed.compromised.sum()),
     }
 
 
