@@ -1,4 +1,4 @@
-"""A race: contenders run in turn in one process, and each claim is a ratio of medians with a goal.
+"""A race: contenders run in turn in one process, and each claim is a median of ratios with a goal.
 
 Interleaving makes a slow minute of the machine slow for everyone. Every contender runs once before the
 clock starts, so neither compilation nor first touch of memory is counted.

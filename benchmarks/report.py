@@ -12,7 +12,7 @@ Line = dict[str, Any]
 
 HEAD = """# What was measured
 
-Ratios of medians, interleaved in one process (`benchmarks/harness.py`); made by `make bench` and
+Medians of the ratios of repeats, interleaved in one process (`harness.py`); made by `make bench` and
 `make bench-peers`, this page by `python -m benchmarks report` from the newest line of each row in the
 files beside it. A goal of `≥` says how many times faster than the other, one of `≤` how many times as long.
 

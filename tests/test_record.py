@@ -11,13 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import small
 import torch
 
 import sparsefed as sf
 from sparsefed import files
+from sparsefed.catalog import past_runs
 from sparsefed.record import Record, find_record
+from sparsefed.sources import own_files
 
 SPEC = small.experiment(rounds=12, attack=small.attack(), twin=True)
 
@@ -171,3 +174,89 @@ def test_every_row_and_the_result_are_strict_json(whole: Path):
     for line in (folder / "rounds.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=refuse)
     json.loads((folder / "result.json").read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", b"{}"),
+        ("result.json", b"[]"),
+        ("spec.json", b'{"format": 1}'),
+        ("spec.json", b'{"format": 1, "experiment": 3}'),
+        ("rounds.jsonl", b"3\n"),
+    ],
+)
+def test_one_damaged_folder_is_named_and_spoils_no_list(tmp_path: Path, name: str, content: bytes):
+    folder = stopped(tmp_path)
+    sf.simulate(small.experiment(rounds=2), tmp_path)
+    (folder / name).write_bytes(content)
+    assert sorted(row["outcome"] == "unreadable" for row in past_runs(tmp_path)) == [False, True]
+    with pytest.raises(sf.RunError, match=rf"{name}: damaged: .* needed; move the folder away"):
+        looked_at(folder)
+
+
+def looked_at(folder: Path) -> tuple[Any, Any]:
+    record = find_record(folder)
+    return record.result, record.rows()
+
+
+def test_rows_that_are_no_text_count_like_a_torn_line(tmp_path: Path, whole: Path):
+    with (stopped(tmp_path) / "rounds.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe\n")
+    sf.simulate(SPEC, tmp_path)
+    assert final_state(tmp_path) == final_state(whole)
+
+
+def test_a_folder_of_runs_is_not_a_run(tmp_path: Path):
+    folder = stopped(tmp_path)
+    with pytest.raises(sf.RunError, match=f"a folder of runs; needed: one of them, such as {folder}"):
+        find_record(tmp_path)
+    with pytest.raises(sf.RunError, match="no such folder; needed: one that holds runs"):
+        past_runs(tmp_path / "nowhere")
+
+
+def test_other_data_behind_the_same_name_is_not_the_same_run(tmp_path: Path):
+    path, runs = tmp_path / "mine.npz", tmp_path / "runs"
+    spec = small.experiment(data=sf.data.Npz(path=path), partition=sf.data.IID(clients=20), rounds=2)
+    write_npz(path, seed=0)
+    first = sf.simulate(spec, runs)
+    assert sf.simulate(spec, runs) == first
+    write_npz(path, seed=1)
+    with pytest.raises(sf.RunError, match=r"made with another `.*mine.npz`: needed: the same"):
+        sf.simulate(spec, runs)
+    assert sf.simulate(spec, tmp_path / "others")["loss"] != first["loss"]
+
+
+def write_npz(path: Path, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    x, y = draw.normal(size=(200, 5)).astype(np.float32), draw.integers(0, 3, 200)
+    np.savez(path, x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+
+
+@pytest.mark.parametrize("kind", ["class", "function"])
+def test_changed_code_behind_the_same_name_is_not_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / f"mine_{kind}.py"
+    module.write_text(
+        "import sparsefed as sf, torch\n"
+        "class Rule(sf.Mean): pass\n"
+        "def build(shape, classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
+    )
+    part = (
+        {"defense": {"type": "mine_class:Rule"}}
+        if kind == "class"
+        else {"model": {"type": "mine_function:build"}}
+    )
+    spec = small.experiment(rounds=2, **part)
+    assert list(own_files(spec)) == [f"mine_{kind}:{'Rule' if kind == 'class' else 'build'}"]
+    sf.simulate(spec, tmp_path / "runs")
+    module.write_text(module.read_text() + "# changed\n")
+    with pytest.raises(sf.RunError, match=rf"made with another `mine_{kind}:"):
+        sf.simulate(spec, tmp_path / "runs")
+
+
+def test_our_own_parts_are_no_files_of_the_user():
+    assert own_files(SPEC) == {}

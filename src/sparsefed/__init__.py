@@ -1,4 +1,4 @@
-"""Federated learning that cannot be poisoned: SparseFed, its attacks, its rivals and its certificate."""
+"""Federated learning among poisoners: SparseFed, its attacks, its rivals and its certificate."""
 
 from importlib.metadata import version
 

@@ -8,7 +8,7 @@ from sparsefed.clients import Clients
 from sparsefed.clips import Clip
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
-from sparsefed.errors import SparseFedError, SpecError
+from sparsefed.errors import RunError, SparseFedError, SpecError
 from sparsefed.models import Model
 from sparsefed.record import Row, find_record
 from sparsefed.schedules import Schedule
@@ -49,20 +49,31 @@ def members(family: str) -> list[Row]:
 
 def past_runs(runs: Path) -> list[Row]:
     """One line per run in a folder of runs, finished or not."""
+    if not runs.is_dir():
+        raise RunError(f"{runs}: no such folder; needed: one that holds runs")
     return [_run(path.parent) for path in sorted(runs.glob("**/spec.json"))]
 
 
 def _run(folder: Path) -> Row:
-    row = {"run": str(folder), "defense": "", "test_accuracy": None, "attack_accuracy": None}
+    row: Row = {"run": str(folder), **dict.fromkeys(("data", "attack", "defense", "seed"), "")}
+    row |= dict.fromkeys(("test_accuracy", "attack_accuracy"))
     try:
         record = find_record(folder)
-        result = record.result
-        row["defense"] = type(record.experiment.defense).__name__
+        spec, result, done = record.experiment, record.result, len(record.rows())
     except SparseFedError:
         return {**row, "outcome": "unreadable"}
+    method = "none" if spec.attack is None else type(spec.attack.method).__name__
+    row |= {"data": type(spec.data).__name__, "attack": method, "defense": _brief(spec.defense)}
+    row["seed"] = spec.seed
     if result is None:
-        return {**row, "outcome": f"at round {len(record.rows())} of {record.experiment.rounds}"}
-    return {**row, **{key: result[key] for key in ("test_accuracy", "attack_accuracy", "outcome")}}
+        return {**row, "outcome": f"at round {done} of {spec.rounds}"}
+    return row | {key: result.get(key) for key in ("test_accuracy", "attack_accuracy", "outcome")}
+
+
+def _brief(defense: Defense) -> str:
+    """Its name, and the one number that tells two of a kind apart in a list."""
+    numbers = {"k": getattr(defense, "k", None), "f": getattr(defense, "f", None)}
+    return " ".join([type(defense).__name__, *(f"{n}={v}" for n, v in numbers.items() if v is not None)])
 
 
 def _fields(member: type[Spec]) -> str:

@@ -64,10 +64,10 @@ class Experiment(Spec):
         return self
 
 
-def read_experiment(path: Path, changes: Iterable[str] = ()) -> Experiment:
+def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment:
     """The experiment in a TOML file, after `key.path=value` changes; raises `SpecError` with file and key."""
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(Path(path).read_text())
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file; needed: an experiment in TOML") from None
     except (OSError, UnicodeDecodeError) as problem:

@@ -16,6 +16,7 @@ from sparsefed.errors import RunError, SpecError
 from sparsefed.experiment import Experiment
 from sparsefed.federation import ServerState
 from sparsefed.files import append_whole, readable_errors, write_atomically
+from sparsefed.sources import own_files
 
 __all__ = ["FORMAT", "Record", "Saved", "find_record"]
 
@@ -47,7 +48,11 @@ class Record:
     @contextlib.contextmanager
     def opened(self) -> Iterator["Record"]:
         """Create the folder or check that it is this experiment's, and keep other processes out."""
-        spec = {"format": FORMAT, "experiment": self.experiment.to_dict()}
+        spec = {
+            "format": FORMAT,
+            "experiment": self.experiment.to_dict(),
+            "files": own_files(self.experiment),
+        }
         with readable_errors(self.folder):
             known = self.folder.is_dir() and any(
                 path.name not in {"lock", "spec.json.part"} for path in self.folder.iterdir()
@@ -60,17 +65,28 @@ class Record:
             except OSError:
                 raise RunError(f"{self.folder}: in use by another process; wait for it or stop it") from None
             if known:
-                _check_format(self.folder)
+                self._check_files(_spec_of(self.folder), spec["files"])
             else:
                 with readable_errors(self.folder):
                     write_atomically(self.folder / "spec.json", _json(spec))
             yield self
 
+    def _check_files(self, known: Row, files: dict[str, str]) -> None:
+        for name, checksum in known.get("files", {}).items():
+            if files.get(name) != checksum:
+                needed = "the same; move the folder away, or take other --runs, to start with the new one"
+                raise RunError(f"{self.folder}: made with another `{name}`: needed: {needed}")
+
     @property
     def result(self) -> Row | None:
         """The result, if the run has ended."""
         path = self.folder / "result.json"
-        return _read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = _read_json(path)
+        if not {"outcome", "environment"} <= result.keys():
+            raise _damaged(path, "a whole result")
+        return result
 
     def save(self, saved: Saved) -> None:
         """Write a checkpoint: first the rows, then, by one rename, the state that makes them count."""
@@ -91,7 +107,7 @@ class Record:
             return None
         tensors, round = _read_state(path)
         rows = self.rows()[:round]
-        if [row["round"] for row in rows] != list(range(1, round + 1)):
+        if [row.get("round") for row in rows] != list(range(1, round + 1)):
             raise _damaged(self.folder / "rounds.jsonl", f"a row for each of {round} rounds")
         with readable_errors(self.folder):
             write_atomically(self.folder / "rounds.jsonl", _lines(rows))
@@ -110,11 +126,14 @@ class Record:
         """The rows on disk; a torn last line does not count."""
         path = self.folder / "rounds.jsonl"
         rows = []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in path.read_bytes().splitlines() if path.exists() else []:
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except ValueError:
                 break
+            if not isinstance(row, dict):
+                raise _damaged(path, "a JSON object in each line")
+            rows.append(row)
         return rows
 
 
@@ -122,9 +141,11 @@ def find_record(run: Path) -> Record:
     """The record in a run's folder, for looking at it."""
     if not run.is_dir():
         raise RunError(f"{run}: no such run; needed: a folder that `sparsefed run` made")
-    _check_format(run)
+    tree = _spec_of(run).get("experiment")
+    if not isinstance(tree, dict):
+        raise _damaged(run / "spec.json", "an experiment")
     try:
-        experiment = Experiment(**_read_json(run / "spec.json")["experiment"])
+        experiment = Experiment(**tree)
     except SpecError as problem:
         raise RunError(f"{run / 'spec.json'}: not an experiment of this version: {problem}") from None
     record = Record(run.parent, experiment)
@@ -132,14 +153,19 @@ def find_record(run: Path) -> Record:
     return record
 
 
-def _check_format(folder: Path) -> None:
+def _spec_of(folder: Path) -> Row:
+    """What `spec.json` holds, checked to be of this version."""
     path = folder / "spec.json"
     if not path.exists():
+        inside = next(folder.glob("*/spec.json"), None)
+        if inside is not None:
+            raise RunError(f"{folder}: a folder of runs; needed: one of them, such as {inside.parent}")
         raise RunError(f"{folder}: half-written: no spec.json; move the folder away to start this run afresh")
-    found = _read_json(path).get("format")
-    if found != FORMAT:
+    spec = _read_json(path)
+    if spec.get("format") != FORMAT:
         needed = f"this sparsefed reads {FORMAT}; move the folder away to start afresh"
-        raise RunError(f"{folder}: a run of format {found}, {needed}")
+        raise RunError(f"{folder}: a run of format {spec.get('format')}, {needed}")
+    return spec
 
 
 def _named(state: ServerState, prefix: str) -> dict[str, torch.Tensor]:

@@ -77,7 +77,8 @@ def table(title: str, columns: dict[str, str], rows: list[Row]) -> Table:
     shown = Table(title=title or None, title_justify="left")
     for key, heading in columns.items():
         texts = any(isinstance(row.get(key), str) for row in rows)
-        shown.add_column(heading, justify="left" if texts else "right")
+        whole = key == "run"  # what is copied into the next command must not be cut
+        shown.add_column(heading, justify="left" if texts else "right", overflow="fold", no_wrap=whole)
     for row in rows:
         shown.add_row(*(number(row.get(key)) for key in columns))
     return shown

@@ -2,6 +2,7 @@
 
 import math
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -141,12 +142,18 @@ def test_a_priori_the_sparse_recursion_proves_nothing_where_its_a_is_smaller(k):
 
 def test_a_claimed_constant_stands_in_for_an_unknown_one():
     spec = EXPERIMENT.but(model=MLP(hidden=(4,)), rounds=2)
-    made = certificate(spec, lipschitz=1.0, compromised=1)
+    made = certificate(spec, lipschitz=1e9, compromised=1)
     assert made.points is None
     assert made.certified is None
-    assert made.bounds[0].verdict in {"certified", "vacuous"}
-    huge = certificate(spec, lipschitz=1e9, compromised=1)
-    assert huge.bounds[0].verdict == "vacuous"
+    assert made.bounds[0].verdict == "vacuous"
+
+
+@pytest.mark.parametrize(("model", "lipschitz"), [(MLP(hidden=(4,)), 1.0), (Linear(), 0.0), (Linear(), 1e-3)])
+def test_a_claimed_constant_that_a_client_disproves_is_refused(model: Any, lipschitz: float):
+    with pytest.raises(
+        SpecError, match=rf"must hold for every client, found {lipschitz:g}, but client \d+ shows"
+    ):
+        certificate(EXPERIMENT.but(model=model, rounds=2), lipschitz=lipschitz, compromised=1)
 
 
 @pytest.mark.parametrize(

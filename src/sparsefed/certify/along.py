@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.certify.lipschitz import Oracle, softmax_oracle
+from sparsefed.certify.lower_bound import lipschitz_lower_bound
 from sparsefed.certify.sparsity import Sparsity, measure
 from sparsefed.clients import FedAvg, Gradient, LocalData, Work
 from sparsefed.clips import AdaptiveClip, FixedClip
@@ -109,6 +110,7 @@ def _oracle_of(fed: Federation, lipschitz: float | None) -> Callable[[LocalData,
     spec = fed.spec
     if lipschitz is not None:
         claimed = Oracle.claimed(lipschitz, fed.network.size)
+        _check_claim(fed, lipschitz)
         return lambda data, lr: claimed
 
     everyone = spec.cohort == len(fed.population) and fed.dataset.augment is None
@@ -121,6 +123,16 @@ def _oracle_of(fed: Federation, lipschitz: float | None) -> Callable[[LocalData,
 
     decay = getattr(spec.clients, "weight_decay", 0.0)
     return lambda data, lr: of_examples(data).scaled(_inner_lr(spec, lr) or math.nan, decay)
+
+
+def _check_claim(fed: Federation, lipschitz: float) -> None:
+    """Raises SpecError where a client of the first cohort proves the claimed constant too small."""
+    if isinstance(fed.spec.clients, Gradient):  # the update is the gradient, and pairs of models bound c
+        data = fed.local_data(fed.cohort(1)[:1], 1)
+        seen = lipschitz_lower_bound(fed.network, data.inputs, data.labels, starts=1).value
+        if seen > lipschitz:
+            found = f"{lipschitz:g}, but client {data.clients[0]} shows {seen:.3g} or more"
+            raise SpecError(f"`lipschitz` must hold for every client, found {found}")
 
 
 def _inner_lr(spec: Experiment, lr: float) -> float | None:

@@ -116,7 +116,7 @@ class Case:
         """The ℓ2 radius of convex losses, or why there is none."""
         smoothness = np.array([step.oracle.smoothness for step in self.steps])
         if self.momentum > 0 or not np.isfinite(smoothness).all():
-            return "needs softmax regression and a server without momentum"
+            return "needs softmax regression with its own constant, and a server without momentum"
         poison, kept = self._poison(np.log(self.lrs)), 0.0
         if self.k is not None:
             kept = error_bound_l2(self.params, self.k, float(self.clip_norms.max()))

@@ -13,7 +13,11 @@ from sparsefed.errors import SparseFedError
 
 __all__ = ["app", "main"]
 
-app = App("sparsefed", help="Federated learning that cannot be poisoned.", version=__version__)
+app = App(
+    "sparsefed",
+    help="Federated learning among poisoners: attacks, defenses, certificates.",
+    version=__version__,
+)
 data_app = App("data", help="Data sets: what is here, and how to get the rest.")
 data_app.default(data.available)
 data_app.command(data.fetch)

@@ -45,8 +45,10 @@ def use_threads(threads: int | None) -> None:
 
 
 def say(what: Any) -> None:
-    """Print text as it is, or a table."""
-    Console().print(what, soft_wrap=isinstance(what, str), highlight=False, markup=not isinstance(what, str))
+    """Print text as it is, or a table; for a pipe as wide as it needs to be."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=1000)
+    console.print(what, soft_wrap=isinstance(what, str), highlight=False, markup=not isinstance(what, str))
 
 
 def say_json(value: Any) -> None:

@@ -83,7 +83,7 @@ def list_(family: str = "runs", *, runs: Runs = Path("runs"), json_: AsJson = Fa
     from sparsefed.catalog import members, past_runs
 
     rows = past_runs(runs) if family == "runs" else members(family)
-    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {"name": ""})}
+    columns = {key: key.replace("_accuracy", " %") for key in (rows[0] if rows else {"name": ""})}
     say_json(rows) if json_ else say(screen.table("", columns, rows))
 
 
