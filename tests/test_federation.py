@@ -14,6 +14,7 @@ from sparsefed.attacks import Method, View
 from sparsefed.data import IID, Digits
 from sparsefed.federation import Federation, run_round
 from sparsefed.models import MLP
+from sparsefed.updates import Updates
 
 WIDTHS = (64, 16, 10)
 
@@ -226,6 +227,47 @@ def test_with_all_coordinates_and_no_momentum_sparsefed_is_averaging():
 def test_a_cohort_larger_than_the_population_says_found_and_needed():
     with pytest.raises(sf.SpecError, match="cohort of 101 needs as many clients, found 100"):
         Federation.of(small.experiment(cohort=101))
+
+
+class Stray(sf.Mean):
+    """Steps by what no model can take."""
+
+    kind: str
+
+    def step(self, updates: Updates, state: Any, lr: float = 1.0) -> Any:
+        delta, memory = super().step(updates, state, lr)
+        wrong = {"short": delta[1:], "row": delta[None], "array": delta.numpy()}
+        return delta if self.kind == "alone" else (wrong[self.kind], memory)
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        ("short", r"by a tensor of shape \[1210\], found shape \[1209\]"),
+        ("row", r"by a tensor of shape \[1210\], found shape \[1, 1210\]"),
+        ("array", r"by a tensor of shape \[1210\], found a ndarray"),
+        ("alone", r"by \(delta, memory\), found a Tensor"),
+    ],
+)
+def test_a_rule_whose_step_does_not_fit_the_model_is_named(kind: str, complaint: str):
+    with pytest.raises(sf.SpecError, match=rf"Stray\(kind='{kind}'\) must step {complaint}$"):
+        states(Federation.of(small.experiment(defense=Stray(kind=kind))), 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"model": MLP(hidden=(99999999999,))},
+        {"model": MLP(hidden=(10**30,))},
+        {"partition": IID(clients=10**12, per_client=1, replace=True)},
+        {"defense": sf.FetchSGD(k=10, columns=10**12)},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_in_memory_is_one_clear_line(parts: dict[str, Any]):
+    with pytest.raises(sf.SpecError, match="is too large for this machine: ") as caught:
+        _ = Federation.of(small.experiment(**parts)).initial_state
+    assert "\n" not in str(caught.value)
 
 
 def test_a_gpu_that_is_not_there_is_named():

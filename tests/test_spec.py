@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small
 
@@ -94,6 +95,15 @@ def test_specs_cannot_be_changed():
         ("defense.type=nowhere:Rule", "`defense`: cannot load `nowhere:Rule`"),
         ("defense.type=small:experiment", "is not a Defense"),
         ("rounds=many", "`rounds`: Input should be a valid integer"),
+        ("rounds=true", "`rounds`: Input should be a number, written as such, found True"),
+        ("rounds='3'", "`rounds`: Input should be a number, written as such, found '3'"),
+        ("defense.momentum='0.5'", "`defense.momentum`: Input should be a number, written as such"),
+        ("evaluate_every=true", "`evaluate_every`: Input should be a number, written as such, found True"),
+        ("model={type='MLP', hidden=['3']}", "`model.hidden`: Input should be a number, written as such"),
+        ("twin=no", "`twin`: Input should be true or false, found 'no'"),
+        ("twin=1", "`twin`: Input should be true or false, found 1"),
+        ("self=1", "`self`: unknown key"),
+        ("model.self=1", "`model.self`: unknown key"),
         ("attack.presence.clients=3", "needs either `fraction` or `clients`, found both"),
         ("attack.presence.fraction=2", "`attack.presence.fraction`: Input should be less than 1, found 2"),
         ("seed", "needs the form key.path=value"),
@@ -151,3 +161,30 @@ def test_every_field_of_every_spec_says_what_it_means():
         if not field.description
     ]
     assert silent == []
+
+
+def test_numbers_of_other_types_are_numbers():
+    spec = small.experiment(rounds=np.int64(20), twin=np.True_, model={"type": "MLP", "hidden": [16.0]})
+    assert spec == small.experiment(twin=True)
+    assert spec.digest() == small.experiment(twin=True).digest()
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("nothing", "NameError: name 'nothing' is not defined"),
+        ("open('/no/such/file')", "FileNotFoundError"),
+        ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, complaint: str
+):
+    (tmp_path / "broken_module.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        sf.SpecError, match=f"`defense`: cannot load `broken_module:Rule`: {complaint}"
+    ) as caught:
+        small.experiment(defense={"type": "broken_module:Rule"})
+    assert "\n" not in str(caught.value)

@@ -102,3 +102,10 @@ def test_the_mean_of_nobody_is_an_error():
 def test_groups_of_different_length_cannot_be_joined():
     with pytest.raises(sf.UpdateError, match="updates of 3 parameters cannot join updates of 2"):
         Joined(sf.dense(torch.zeros(1, 2)), sf.dense(torch.zeros(1, 3)))
+
+
+@pytest.mark.parametrize("clip_norm", [math.nan, -1.0, 0.0, -math.inf])
+def test_a_clip_that_is_no_length_is_refused(clip_norm: float):
+    for updates in kinds(torch.ones(4, 3)):
+        with pytest.raises(sf.UpdateError, match=f"a clip needs a norm above 0, .* got {clip_norm}"):
+            updates.admitted(clip_norm)

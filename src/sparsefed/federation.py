@@ -1,8 +1,10 @@
 """The federation and its round, on one screen (Algorithm 1 with everything that can stand in it)."""
 
 import math
+import re
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -14,10 +16,13 @@ from torch import Tensor
 from sparsefed.attacks import Attack, Auxiliary, Grant, Nothing, Server, View
 from sparsefed.clients import LocalData, Work
 from sparsefed.data import Dataset, Population
+from sparsefed.defenses import Defense
 from sparsefed.errors import SpecError
 from sparsefed.experiment import Experiment
+from sparsefed.models.base import check_logits
 from sparsefed.network import Network
 from sparsefed.seeds import Stream, rng, seeded, torch_generator
+from sparsefed.spec import Spec
 from sparsefed.types import ClientIds, Matrix, Vector
 from sparsefed.updates import Dense, Joined, Updates
 
@@ -77,11 +82,15 @@ class Federation:
         if spec.device.startswith("cuda") and not torch.cuda.is_available():
             raise SpecError(f"device `{spec.device}` is not there: this machine's PyTorch sees no GPU")
         dataset = spec.data.load().to(spec.device)
-        population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
+        with _affordable(spec.partition):
+            population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
         if spec.cohort > len(population):
             raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
-        network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
-        network.module.to(spec.device, getattr(torch, spec.precision))
+        with _affordable(spec.model):
+            network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
+            network.module.to(spec.device, getattr(torch, spec.precision))
+        x, y = dataset.train.x[:2], dataset.train.y[:2]
+        check_logits(spec.model, network, dataset.inputs(x), (*y.shape, dataset.classes))
         compromised, auxiliary = np.zeros(len(population), bool), None
         if spec.attack is not None:
             compromised = spec.attack.presence.compromised(len(population), spec.seed)
@@ -94,7 +103,8 @@ class Federation:
     def initial_state(self) -> ServerState:
         """The server before the first round."""
         params = self.network.vector()
-        memory = self.spec.defense.init(params, self.spec.seed)
+        with _affordable(self.spec.defense):
+            memory = self.spec.defense.init(params, self.spec.seed)
         attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
         return ServerState(0, params, memory, self.spec.clip.init(), attacker)
 
@@ -167,7 +177,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     params, memory, diagnosis = state.params, state.memory, {}
     if updates.count > 0:
         server_lr = spec.clients.server_lr(lr)
-        delta, memory = spec.defense.step(updates, memory, server_lr)
+        delta, memory = _fitting(spec.defense, spec.defense.step(updates, memory, server_lr), params)
         params = params - delta  # θ ← θ − λΔ
         clock.lap()
         diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
@@ -227,6 +237,30 @@ def _checked(poison: Matrix, params: Vector) -> Dense:
     if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != len(params):
         return Dense(params.new_empty(0, len(params)))
     return Dense(poison.detach().to(params))
+
+
+def _fitting(rule: Defense, step: Any, params: Vector) -> tuple[Vector, Any]:
+    """What a rule's step returned, checked to be a change of `params` and a memory."""
+    if not (isinstance(step, tuple | list) and len(step) == 2):
+        raise SpecError(f"{rule!r} must step by (delta, memory), found a {type(step).__name__}")
+    delta = step[0]
+    if not (isinstance(delta, Tensor) and delta.shape == params.shape):
+        found = f"shape {list(delta.shape)}" if isinstance(delta, Tensor) else f"a {type(delta).__name__}"
+        raise SpecError(f"{rule!r} must step by a tensor of shape {list(params.shape)}, found {found}")
+    return delta, step[1]
+
+
+@contextmanager
+def _affordable(part: Spec) -> Iterator[None]:
+    """Sizes beyond this machine as one line."""
+    try:
+        yield
+    except (MemoryError, OverflowError, RuntimeError, TypeError) as problem:
+        found = str(problem).partition("\n")[0]
+        own = isinstance(problem, MemoryError | OverflowError)
+        if not (own or re.search("alloc|overflow", found, re.IGNORECASE)):  # PyTorch has none of its own
+            raise
+        raise SpecError(f"{part!r} is too large for this machine: {found}") from None
 
 
 @lru_cache(maxsize=2)

@@ -29,8 +29,14 @@ class Network:
         if buffers:
             needed = "all state in the parameters (layer norm, for example, in place of batch norm)"
             raise SpecError(f"{type(module).__name__} has a buffer `{buffers[0]}`: need {needed}")
+        frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+        if frozen:
+            needed = "all parameters trained: the clip and the defense are about all of them"
+            raise SpecError(f"{type(module).__name__} has a frozen parameter `{frozen[0]}`: need {needed}")
         self.module = module
         self.parameters = list(module.parameters())
+        if not self.parameters:
+            raise SpecError(f"{type(module).__name__} has no parameters, need at least 1 to train")
         self.shapes = [parameter.shape for parameter in self.parameters]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.size = sum(self.sizes)

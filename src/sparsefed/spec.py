@@ -13,11 +13,13 @@ import json
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -42,7 +44,7 @@ class Spec(BaseModel):
     function_member: ClassVar[str] = ""
     """Name of the family's member that stands for plain functions; empty where none does."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as problem:
@@ -65,6 +67,15 @@ class Spec(BaseModel):
             fields = {"function": value["type"], "options": fields}
             member = _member(cls, cls.function_member)
         return handler(fields) if member is cls else member.model_validate(fields)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _as_written(cls, value: Any, handler: Any) -> Any:
+        result = handler(value)
+        if not _same_kind(value, result):
+            needed = {"kind": "true or false" if isinstance(result, bool) else "a number, written as such"}
+            raise PydanticCustomError("kind", "Input should be {kind}", needed)
+        return result
 
     @model_serializer(mode="wrap")
     def _with_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -113,6 +124,15 @@ class _PathError(SpecError):
         self.path, self.complaint = path, complaint
         where = f"`{'.'.join(path)}`: " if path else ""
         super().__init__(f"{name}: {where}{complaint}")
+
+
+def _same_kind(given: Any, read: Any) -> bool:
+    """Whether numbers were given as numbers and truths as truths: pydantic takes "no" and 0 for false."""
+    if isinstance(read, list | tuple):
+        return all(map(_same_kind, given, read))
+    if not isinstance(read, bool | int | float):
+        return True
+    return not isinstance(given, str | bytes) and isinstance(given, bool | np.bool) == isinstance(read, bool)
 
 
 def _family(cls: type[Spec]) -> type[Spec] | None:
@@ -165,6 +185,6 @@ def load(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as problem:
-        context = {"name": name, "problem": str(problem)}
+    except Exception as problem:  # a user's module can raise anything while it is imported
+        context = {"name": name, "problem": f"{type(problem).__name__}: {' '.join(str(problem).split())}"}
         raise PydanticCustomError("type", "cannot load `{name}`: {problem}", context) from None

@@ -26,6 +26,11 @@ def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
     return torch.where(norms.isfinite(), factors, 0.0)
 
 
+def _check_clip(clip_norm: float) -> None:
+    if not clip_norm > 0:  # NaN is not
+        raise UpdateError(f"a clip needs a norm above 0, infinite for none, got {clip_norm}")
+
+
 class Updates(ABC):
     """The updates of one round: `count` clients, `size` parameters each."""
 
@@ -38,7 +43,7 @@ class Updates(ABC):
 
     @abstractmethod
     def admitted(self, clip_norm: float = math.inf) -> "Updates":
-        """What a server lets in: updates of finite norm, shortened to ℓ2 length `clip_norm` if longer."""
+        """What a server lets in: updates of finite norm, shortened to ℓ2 length `clip_norm` > 0 if longer."""
 
     @abstractmethod
     def sum(self) -> Vector:
@@ -93,6 +98,7 @@ class Dense(Updates):
         return self._raw_norms if self.factors is None else self._raw_norms * self.factors
 
     def admitted(self, clip_norm: float = math.inf) -> "Dense":
+        _check_clip(clip_norm)
         norms = self.norms()
         keep = norms.isfinite()
         everyone = bool(keep.all())
@@ -167,6 +173,7 @@ class Lazy(Updates):
         return self.raw_norms.clamp(max=self.clip_norm)
 
     def admitted(self, clip_norm: float = math.inf) -> "Updates":
+        _check_clip(clip_norm)
         tighter = self if clip_norm >= self.clip_norm else Lazy(self.source, clip_norm)
         self.raw_norms = tighter.raw_norms  # one pass serves both
         if bool(tighter.raw_norms.isfinite().all()):

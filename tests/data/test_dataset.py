@@ -61,7 +61,12 @@ def test_tokens_stay_themselves():
         (Split(IMAGES, LABELS, np.zeros(3, np.int32)), "2 examples, 2 labels, 3 users"),
         (Split(IMAGES[:0], LABELS[:0]), "no examples, need at least 1"),
         (Split(torch.tensor([[1.0], [torch.nan]]), LABELS), "1 features are NaN or infinite"),
-        (Split(torch.zeros(2, 3, 4, 5), LABELS), r"train \[3, 4, 5\] and test \[3, 4, 4\]"),
+        (Split(IMAGES.float(), LABELS), "one kind are needed, found train floats and test bytes"),
+        (Split(torch.zeros(2, 0), LABELS), r"examples of shape \[0\] are empty"),
+        (
+            Split(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), LABELS),
+            r"train \[3, 4, 5\] and test \[3, 4, 4\]",
+        ),
     ],
 )
 def test_impossible_data_are_refused(train: Split, complaint: str):

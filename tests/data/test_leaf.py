@@ -106,8 +106,11 @@ def test_json_of_another_shape_is_named(tmp_path: Path, text: str | bytes, compl
 @pytest.mark.parametrize("kind", [FEMNIST, Reddit, Shakespeare])
 def test_a_folder_without_json_says_what_to_put_there(tmp_path: Path, kind: type[FEMNIST]):
     write(tmp_path / "train" / "a.json", {"a": drawn(1, 0)})  # and no test/
-    with pytest.raises(DataError, match=r"not found in .*need train/\*.json and test/\*.json"):
+    with pytest.raises(DataError, match=r"not found in .*need train/\*.json and test/\*.json") as caught:
         kind(folder=tmp_path).load()
+    assert ("sparsefed data fetch" in str(caught.value)) == (
+        kind is Shakespeare
+    )  # the others have no download
 
 
 def comment(*sequences: str, counted: str | None = None) -> tuple[list[list[str]], dict[str, Any]]:

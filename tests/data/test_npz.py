@@ -25,6 +25,7 @@ def saved(path: Path, x: np.ndarray, y: np.ndarray, **more: np.ndarray) -> Path:
         (np.stack([GREY] * 3, 1), (3, 4, 4), torch.uint8),
         (np.ones((3, 5)), (5,), torch.float32),
         (np.ones((3, 2, 4, 4), np.float16), (2, 4, 4), torch.float32),
+        (np.ones((3, 64, 3, 3)), (64, 3, 3), torch.float32),
     ],
 )
 def test_images_and_features_are_taken(
@@ -64,6 +65,13 @@ def test_users_are_counted_from_zero(tmp_path: Path):
         (np.array([[0.0], [1.0], [np.inf]]), LABELS, "1 features are NaN or infinite"),
         (np.array([[1, 2], [3, 4], [5, 6]]), LABELS, "need the next token of each"),
         (np.array([[1], [-3], [5]]), LABELS[:, None], "token -3, need 0 or more"),
+        (np.array([[0.0], [1e300], [1.0]]), LABELS, "1 features are NaN or infinite as float32"),
+        (np.zeros((3, 0)), LABELS, "examples of shape .0. are empty"),
+        (GREY, LABELS * 10**10, "classes of 5 examples with ids from 0 to 20000000000, need .* below 50"),
+        (GREY, LABELS * 25, "classes of 5 examples with ids from 0 to 50, need ids counted from 0"),
+        (np.array([[1], [10**7], [5]]), LABELS[:, None], "tokens with ids from 0 to 10000000, need .* below"),
+        (np.ones((3, 28, 28, 1)), LABELS, r"looks like images .n, h, w, c., need .* `x.transpose"),
+        (np.ones((3, 8, 9, 3), np.uint8), LABELS, r"looks like images .n, h, w, c."),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, x: np.ndarray, y: np.ndarray, complaint: str):
@@ -74,6 +82,20 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, x: np.ndarray, y: np.n
 def test_users_of_another_number_are_refused(tmp_path: Path):
     with pytest.raises(DataError, match="3 examples, 3 labels, 2 users"):
         Npz(path=saved(tmp_path, GREY, LABELS, users=np.array([0, 1]))).load()
+
+
+def test_more_than_one_user_of_an_example_is_refused(tmp_path: Path):
+    with pytest.raises(
+        DataError, match=r"own.npz: `users` is int64 of shape \(3, 2\), need integers with 1 axes"
+    ):
+        Npz(path=saved(tmp_path, GREY, LABELS, users=np.zeros((3, 2), int))).load()
+
+
+def test_bytes_to_train_and_floats_to_test_are_refused(tmp_path: Path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x_train=GREY[:, None], y_train=LABELS, x_test=GREY[:, None] / 255, y_test=LABELS)
+    with pytest.raises(DataError, match="one kind are needed, found train bytes and test floats"):
+        Npz(path=path).load()
 
 
 def test_pickled_objects_are_refused(tmp_path: Path):

@@ -212,3 +212,9 @@ def test_partitions_are_chosen_by_name():
     assert chosen == Dirichlet(clients=3, alpha=0.5)
     with pytest.raises(ValueError, match="need one of Dirichlet, IID, Natural, OneClass"):
         Partition.model_validate({"type": "SizedPartition", "clients": 3})
+
+
+@pytest.mark.parametrize("clients", [2**41, 10**18, 10**25])
+def test_more_clients_than_any_machine_holds_are_refused(clients: int):
+    with pytest.raises(DataError, match=f"{clients} clients of 1, need at most {2**40} examples in all"):
+        OneClass(clients=clients, per_client=1, replace=True).split(training_set([0, 1, 2]), CLASSES, seed=0)

@@ -76,6 +76,12 @@ def test_updates_of_another_size_are_refused(rule: Defense, least: int) -> None:
         rule.step(dense(np.ones((least, 5))), rule.init(torch.zeros(4, dtype=torch.float64)))
 
 
+@every_rule
+def test_a_plain_matrix_is_refused_with_how_to_make_updates_of_it(rule: Defense, least: int) -> None:
+    with pytest.raises(UpdateError, match=r"needs updates made by `sparsefed.dense`, got a Tensor$"):
+        rule.step(torch.ones(least, 4), rule.init(torch.zeros(4)))  # pyright: ignore[reportArgumentType]
+
+
 def test_impossible_fields_are_refused_by_name() -> None:
     for rule, field in [(TrimmedMean, "f"), (Krum, "f"), (Bulyan, "f")]:
         with pytest.raises(SpecError, match=f"{rule.__name__}: `{field}`.*found -1"):

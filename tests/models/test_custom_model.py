@@ -1,11 +1,15 @@
 """A model of the user's own: a subclass or a plain function, named by where it can be imported."""
 
+import numpy as np
 import pytest
+import small
 import torch
 from torch import nn
 
+from sparsefed.data import IID, Npz
 from sparsefed.errors import SpecError
-from sparsefed.models import MLP, Model
+from sparsefed.federation import Federation
+from sparsefed.models import MLP, Linear, Model
 from sparsefed.models.custom import Custom
 from sparsefed.spec import Spec
 
@@ -102,3 +106,70 @@ def test_a_model_with_running_statistics_is_refused():
 
 def test_the_projects_own_models_are_named_without_their_module():
     assert MLP().to_dict()["type"] == "MLP"
+
+
+class Pair(nn.Linear):
+    """Answers with a tuple."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(1)), 1
+
+
+class Noisy(nn.Module):
+    """Draws random numbers, in evaluation too; one part of it never trains with dropout."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.quiet = nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(64, classes)).eval()
+
+    def forward(self, x):
+        return self.quiet(x) + torch.rand(1)
+
+
+def build_bad(input_shape, classes, kind):
+    layer = nn.Linear(64, classes)
+    return {
+        "few": nn.Sequential(nn.Flatten(), nn.Linear(64, classes - 2)),
+        "pair": Pair(64, classes),
+        "empty": nn.Flatten(),
+        "frozen": nn.Sequential(nn.Flatten(), nn.Linear(64, 64).requires_grad_(False), layer),
+        "narrow": nn.Sequential(nn.Flatten(), nn.Linear(63, classes)),
+        "pixels": nn.Linear(8, classes),
+        "noisy": Noisy(classes),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        ("few", r"build_bad.* must return floating-point logits of shape \[2, 10\], got .* \[2, 8\]"),
+        ("pair", r"build_bad.* must return floating-point logits of shape \[2, 10\], got tuple"),
+        ("empty", "Flatten has no parameters, need at least 1"),
+        ("frozen", "Sequential has a frozen parameter `1.weight`: need all parameters trained"),
+        ("narrow", r"build_bad.* given inputs of shape \[2, 1, 8, 8\] fails: RuntimeError: mat1 and mat2"),
+        ("pixels", r"must return .* \[2, 10\], got torch.float32 of shape \[2, 1, 8, 10\]"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_is_one_clear_line(kind, complaint):
+    spec = small.experiment(model={"type": f"{HERE}:build_bad", "kind": kind})
+    with pytest.raises(SpecError, match=complaint) as caught:
+        Federation.of(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_checking_a_module_changes_neither_it_nor_the_global_generator():
+    before = torch.get_rng_state()
+    fed = Federation.of(small.experiment(model={"type": f"{HERE}:build_bad", "kind": "noisy"}))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert fed.network.module.training
+    assert not any(module.training for module in fed.network.module.quiet.modules())
+
+
+@pytest.mark.parametrize("model", [Linear(), MLP(hidden=(4,))])
+def test_a_model_of_numbers_given_tokens_is_one_clear_line(tmp_path, model):
+    tokens = np.arange(6).reshape(3, 2)
+    np.savez(tmp_path / "own.npz", x_train=tokens, y_train=tokens, x_test=tokens, y_test=tokens)
+    data, partition = Npz(path=tmp_path / "own.npz"), IID(clients=3)
+    with pytest.raises(SpecError, match=r"given tokens of shape \[2, 2\] fails: .*same dtype") as caught:
+        Federation.of(small.experiment(data=data, partition=partition, model=model, cohort=1))
+    assert "\n" not in str(caught.value)

@@ -50,6 +50,10 @@ class Dataset:
     def __post_init__(self) -> None:
         for name, split in (("train", self.train), ("test", self.test)):
             _check(split, self.classes, f"{self.source}: {name}")
+        kinds = [_kind(split.x) for split in (self.train, self.test)]
+        if kinds[0] != kinds[1]:
+            found = f"train {kinds[0]} and test {kinds[1]}"
+            raise DataError(f"{self.source}: examples of one kind are needed, found {found}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"train {list(self.train.x.shape[1:])} and test {list(self.test.x.shape[1:])}"
             raise DataError(f"{self.source}: examples of one shape are needed, found {shapes}")
@@ -94,6 +98,10 @@ class Data(Spec, family=True):
         """Read and check the data; a missing or damaged file is a `DataError`, nothing is downloaded."""
 
 
+def _kind(x: Tensor) -> str:
+    return "floats" if x.is_floating_point() else "bytes" if x.dtype == torch.uint8 else "tokens"
+
+
 def _unit(x: Tensor) -> Tensor:
     """Bytes to [0, 1]; floats as they are."""
     return x.float() / 255 if x.dtype == torch.uint8 else x.float()
@@ -106,10 +114,11 @@ def _check(split: Split, classes: int, where: str) -> None:
         raise DataError(f"{where}: {counts}{'' if users is None else f', {len(users)} users'}, need as many")
     if len(y) == 0:
         raise DataError(f"{where}: no examples, need at least 1")
+    if x[0].numel() == 0:
+        raise DataError(f"{where}: examples of shape {list(x.shape[1:])} are empty, need at least 1 feature")
     if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-        raise DataError(
-            f"{where}: {int((~torch.isfinite(x)).sum())} features are NaN or infinite, need numbers"
-        )
+        bad = int((~torch.isfinite(x)).sum())
+        raise DataError(f"{where}: {bad} features are NaN or infinite as float32, need numbers")
     scored = y[y != IGNORED] if y.ndim > 1 else y
     if scored.numel() and not (int(scored.min()) >= 0 and int(scored.max()) < classes):
         found = f"labels from {int(scored.min())} to {int(scored.max())}"

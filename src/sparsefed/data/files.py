@@ -54,11 +54,12 @@ def first_filled(folders: Sequence[Path]) -> Path | None:
 
 def missing(name: str, files: Sequence[str], looked: Sequence[Path]) -> DataError:
     """The one line that says what to put where."""
+    from sparsefed.data.fetch import FILES  # which imports this module
+
     where = " or ".join(str(place) for place in looked)
     needed = ", ".join(files)
-    return DataError(
-        f"{name}: not found in {where}: need {needed}; put it there or `sparsefed data fetch {name}`"
-    )
+    fetch = f" or `sparsefed data fetch {name}`" if name in FILES else ""
+    return DataError(f"{name}: not found in {where}: need {needed}; put it there{fetch}")
 
 
 def named(folder: Path, name: str) -> Path | None:

@@ -13,6 +13,9 @@ from sparsefed.types import ClientIds
 
 __all__ = ["Partition", "Population", "SizedPartition", "class_labels", "even_sizes", "index_type"]
 
+MOST = 2**40
+"""Examples of all clients together; more fit in no memory, and much more not in 64 bits."""
+
 
 @dataclass(frozen=True)
 class Population:
@@ -71,6 +74,9 @@ class SizedPartition(Partition):
         if each == 0:
             need = "need `per_client` and `replace = true`, or at most as many clients as examples"
             raise DataError(f"{self!r}: {self.clients} clients, {examples} examples; {need}")
+        if each * self.clients > MOST:
+            found = f"{self.clients} clients of {each}"
+            raise DataError(f"{self!r}: {found}, need at most {MOST} examples in all")
         if not self.replace and each * self.clients > examples:
             need = f"{each * self.clients} examples or `replace = true`"
             raise DataError(

@@ -92,6 +92,9 @@ class Aggregate(Defense):
 
 def check_size(rule: Defense, updates: Updates, size: int) -> None:
     """Refuse updates that do not fit the model of `size` parameters that the memory was made for."""
+    if not isinstance(updates, Updates):
+        found = type(updates).__name__
+        raise UpdateError(f"{rule!r} needs updates made by `sparsefed.dense`, got a {found}")
     if updates.size != size:
         raise UpdateError(f"{rule!r} needs updates of {size} parameters, got {updates.size}")
 

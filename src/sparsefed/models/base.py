@@ -4,14 +4,14 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsefed.errors import SpecError
 from sparsefed.network import Network
 from sparsefed.seeds import Stream, torch_generator
 from sparsefed.spec import Spec
 
-__all__ = ["Model", "image_shape"]
+__all__ = ["Model", "check_logits", "image_shape"]
 
 
 class Model(Spec, family=True):
@@ -37,6 +37,26 @@ class Model(Spec, family=True):
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.set_rng_state(torch_generator(seed, Stream.MODEL).get_state())
             return Network(self.build(input_shape, classes))
+
+
+def check_logits(model: Model, network: Network, inputs: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a network that does not make logits of `shape` of `inputs`; it is left as it was."""
+    modes = [(module, module.training) for module in network.module.modules()]
+    kind = "inputs" if inputs.is_floating_point() else "tokens"
+    given = f"{model!r} given {kind} of shape {list(inputs.shape)}"
+    try:
+        with network.evaluating(), torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+            logits = network.module(network.as_precise(inputs))
+    except Exception as problem:  # a module of the user's own can raise anything
+        why = str(problem).partition("\n")[0]
+        raise SpecError(f"{given} fails: {type(problem).__name__}: {why}") from problem
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not (isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape == shape):
+        is_tensor = isinstance(logits, Tensor)
+        found = f"{logits.dtype} of shape {list(logits.shape)}" if is_tensor else type(logits).__name__
+        raise SpecError(f"{given} must return floating-point logits of shape {list(shape)}, got {found}")
 
 
 def image_shape(name: str, input_shape: tuple[int, ...], least: int = 1) -> tuple[int, int, int]:
