@@ -123,3 +123,89 @@ def test_the_version_is_the_packages(call: Any):
     import sparsefed
 
     assert call("--version")[1].strip() == sparsefed.__version__
+
+
+TABLE = """
+title = "t"
+seeds = [3]
+metrics = ["test_accuracy"]
+[base]
+rounds = 2
+cohort = 5
+data = { type = "Digits" }
+partition = { type = "OneClass", clients = 50 }
+model = { type = "Linear" }
+schedule = { type = "Constant", value = 0.1 }
+[rows.good]
+defense = { type = "SparseFed", k = 10 }
+[rows.bad]
+defense = { type = "SparseFed", k = 99999 }
+"""
+
+WITH_PICTURES = [
+    ("certify", "spec.toml"),
+    ("choose-k", "spec.toml", "--max-loss", "0.2"),
+    ("table", "t.toml"),
+]
+
+
+@pytest.mark.parametrize("words", WITH_PICTURES, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("picture", "complaint"),
+    [
+        ("nowhere/x.png", "Needed: a file in a folder that is there; nowhere is not."),
+        (".", "Needed: a file, found a folder."),
+        ("x.xyz", "Needed: a name that ends in .png, .svg or .pdf."),
+        ("noext", "Needed: a name that ends in .png, .svg or .pdf."),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_anything_runs(
+    call: Any, here: Path, words: tuple[str, ...], picture: str, complaint: str
+):
+    (here / "t.toml").write_text(TABLE)
+    expected = f'sparsefed: Invalid value "{picture}" for --plot. {complaint}\n'
+    assert call(*words, "--plot", picture) == (2, "", expected)
+    assert sorted(path.name for path in here.iterdir()) == ["spec.toml", "t.toml"]
+
+
+@pytest.mark.parametrize(("out", "complaint"), [("nowhere/x.md", "nowhere is not"), (".", "found a folder")])
+def test_an_out_that_cannot_be_is_refused_before_anything_runs(
+    call: Any, here: Path, out: str, complaint: str
+):
+    (here / "t.toml").write_text(TABLE)
+    code, printed, err = call("table", "t.toml", "--out", out)
+    assert (code, printed) == (2, "")
+    assert f'Invalid value "{out}" for --out.' in err
+    assert complaint in err
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("words", WITH_PICTURES, ids=lambda words: words[0])
+def test_a_picture_that_turns_out_unwritable_costs_nothing_that_was_found(
+    call: Any, here: Path, words: tuple[str, ...]
+):
+    (here / "t.toml").write_text(TABLE.replace("99999", "9"))
+    (here / "full.png").symlink_to("/dev/full")
+    code, printed, err = call(*words, "--plot", "full.png")
+    assert code == 2
+    assert len(printed.splitlines()) > 3
+    assert err.startswith("sparsefed: full.png: cannot be written: No space left on device")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_table_is_printed_written_and_drawn(call: Any, here: Path, suffix: str):
+    (here / "t.toml").write_text(TABLE.replace("99999", "9"))
+    code, printed, err = call("table", "t.toml", "--out", "t.md", "--plot", f"t.{suffix}")
+    assert (code, err) == (0, "")
+    assert printed == (here / "t.md").read_text() + "\n"
+    assert (here / f"t.{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_cell_that_fails_when_it_is_built_is_named(call: Any, here: Path, jobs: str):
+    (here / "t.toml").write_text(TABLE)
+    code, printed, err = call("table", "t.toml", "--jobs", jobs)
+    assert (code, printed) == (2, "")
+    complaint = "SparseFed(k=99999) needs a model of at least k parameters, got 650"
+    assert err == f"sparsefed: t.toml: row `bad`, seed 3: {complaint}\n"

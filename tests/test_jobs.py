@@ -35,17 +35,17 @@ defense = {{ type = "SparseFed", k = 50 }}
 
 
 def test_runs_side_by_side_end_like_runs_one_by_one(tmp_path: Path):
-    experiments = [small.experiment(seed=seed) for seed in range(3)]
-    found = dict(side_by_side(experiments, tmp_path / "jobs", jobs=2, threads=1))
-    for place, experiment in enumerate(experiments):
+    experiments = {f"seed {seed}": small.experiment(seed=seed) for seed in range(3)}
+    found = dict(side_by_side(experiments.items(), tmp_path / "jobs", jobs=2, threads=1))
+    for name, experiment in experiments.items():
         alone = sf.simulate(experiment, tmp_path / "alone")
-        assert _untimed(found[place]) == _untimed(alone)
+        assert _untimed(found[name]) == _untimed(alone)
 
 
-def test_an_error_in_one_run_is_raised_here(tmp_path: Path):
+def test_an_error_in_one_run_is_raised_here_with_its_name(tmp_path: Path):
     bad = small.experiment(cohort=101)
-    with pytest.raises(sf.SpecError, match="a cohort of 101 needs as many clients"):
-        list(side_by_side([bad, small.experiment()], tmp_path, jobs=2, threads=1))
+    with pytest.raises(sf.SpecError, match=r"^large: a cohort of 101 needs as many clients"):
+        list(side_by_side([("large", bad), ("right", small.experiment())], tmp_path, jobs=2, threads=1))
 
 
 @pytest.mark.parametrize("seeds", ["[0, 1]", "[0]"], ids=["all busy", "one process idle"])
@@ -70,10 +70,10 @@ def test_a_table_of_two_jobs_that_was_stopped_goes_on_where_it_was(tmp_path: Pat
 def test_a_run_that_fails_stops_the_one_beside_it_which_saves(tmp_path: Path):
     long, bad = small.experiment(rounds=100_000), small.experiment(cohort=101)
 
-    def both() -> Iterator[sf.Experiment]:
-        yield long
+    def both() -> Iterator[tuple[str, sf.Experiment]]:
+        yield "long", long
         wait_for((tmp_path / long.digest() / "state.safetensors").exists)
-        yield bad
+        yield "bad", bad
 
     with pytest.raises(sf.SpecError, match="a cohort of 101 needs as many clients"):
         list(side_by_side(both(), tmp_path, jobs=2, threads=1))
@@ -82,10 +82,11 @@ def test_a_run_that_fails_stops_the_one_beside_it_which_saves(tmp_path: Path):
 
 
 def test_equal_cells_are_one_run(tmp_path: Path):
-    process = start(tmp_path, TABLE.format(rounds=20).replace("[0, 1]", "[0, 0]"))
+    process = start(tmp_path, TABLE.format(rounds=20) + "[rows.again]\ndefense = { type = 'Mean' }")
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert "| 2 |" in out
+    assert out.count("| 2 |") == 3
+    assert len(list(tmp_path.glob("runs/*"))) == 4
 
 
 def test_a_table_of_two_jobs_prints_what_a_table_of_one_prints(tmp_path: Path):

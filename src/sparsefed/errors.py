@@ -1,6 +1,9 @@
 """The errors a person can act on: one line each, with what was found and what is needed."""
 
-__all__ = ["DataError", "RunError", "SparseFedError", "SpecError", "UpdateError"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["DataError", "RunError", "SparseFedError", "SpecError", "UpdateError", "named"]
 
 
 class SparseFedError(ValueError):
@@ -21,3 +24,13 @@ class UpdateError(SparseFedError):
 
 class RunError(SparseFedError):
     """A run folder is of another version, damaged, in use, or cannot be written."""
+
+
+@contextmanager
+def named(where: str, in_place_of: str = "") -> Iterator[None]:
+    """Say where an error happened, in front of its line or in place of how the line begins."""
+    try:
+        yield
+    except SparseFedError as problem:
+        problem.args = (f"{where}: {str(problem).removeprefix(in_place_of)}",)
+        raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sparsefed.allocator import keep_large_blocks
-from sparsefed.errors import RunError
+from sparsefed.errors import RunError, named
 from sparsefed.experiment import Experiment
 from sparsefed.record import Row
 from sparsefed.simulate import simulate
@@ -22,27 +22,31 @@ __all__ = ["side_by_side"]
 
 
 def side_by_side(
-    experiments: Iterable[Experiment], runs: Path, jobs: int, threads: int
-) -> Generator[tuple[int, Row], None, None]:
-    """Run different experiments, `jobs` at a time with `threads` threads each; yields place and result.
+    experiments: Iterable[tuple[str, Experiment]], runs: Path, jobs: int, threads: int
+) -> Generator[tuple[str, Row], None, None]:
+    """Run different experiments, `jobs` at a time with `threads` threads each; yields name and result.
 
-    When one fails, or the caller stops listening, the others save and stop, and the error is raised here.
+    When one fails, or the caller stops listening, the others save and stop, and the error is raised here,
+    with the name in front.
     """
-    queue = enumerate(experiments)
-    busy: dict[Future[Row], int] = {}
+    queue = iter(experiments)
+    busy: dict[Future[Row], str] = {}
     context = get_context("spawn")  # a fork would inherit the threads of compiled kernels
     others, stopping = active_children(), context.Event()
     with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(threads, stopping)) as pool:
         try:
             while True:
-                for place, experiment in queue:
-                    busy[pool.submit(_run, experiment, runs)] = place
+                for name, experiment in queue:
+                    busy[pool.submit(_run, experiment, runs)] = name
                     if len(busy) == jobs:
                         break
                 if not busy:
                     return
                 for done in wait(busy, return_when=FIRST_COMPLETED).done:
-                    yield busy.pop(done), done.result()
+                    name = busy.pop(done)
+                    with named(name):
+                        result = done.result()
+                    yield name, result
         except BrokenProcessPool:
             problem = "a run's process was killed, for lack of memory perhaps"
             raise RunError(f"{problem}; the same command goes on, and fewer jobs need less") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsefed.errors import SpecError
+from sparsefed.files import readable_errors
 from sparsefed.seeds import Stream, rng
 from sparsefed.types import Matrix, Vector
 
@@ -37,15 +38,19 @@ class Choice(NamedTuple):
     clients: int
     """How many clients' updates were looked at."""
 
+    @classmethod
+    def of(cls, curve: np.ndarray, max_loss: float, clients: int, rounds_per_epoch: int) -> "Choice":
+        """The choice for a loss curve, which is of so many clients."""
+        k, scanned = least_k(curve, max_loss), scanned_k(curve, max_loss, rounds_per_epoch)
+        return cls(k, float(curve[k]), scanned, float(curve[scanned]), max_loss, len(curve) - 1, clients)
+
 
 def choose_k(fed: "Federation", max_loss: float, clients: int = 20, picture: Path | None = None) -> Choice:
     """Algorithm 11 on the updates of some honest clients at the initial model; draws the curve if asked."""
     curve = loss_curve(client_updates(fed, clients))
-    k, scanned = least_k(curve, max_loss), scanned_k(curve, max_loss, fed.rounds_per_epoch)
     if picture is not None:
         plot_loss(curve, max_loss, picture)
-    losses = float(curve[k]), float(curve[scanned])
-    return Choice(k, losses[0], scanned, losses[1], max_loss, len(curve) - 1, clients)
+    return Choice.of(curve, max_loss, clients, fed.rounds_per_epoch)
 
 
 def loss_curve(gradients: Iterable[Vector]) -> np.ndarray:
@@ -113,7 +118,8 @@ def plot_loss(curve: np.ndarray, max_loss: float, path: Path) -> None:
     panel.set(xscale="log", xlabel="k", ylabel="share of the ℓ1 mass lost", ylim=(0, 1))
     panel.set_title(f"k = {chosen:,} of {len(curve) - 1:,} loses {curve[chosen]:.3f}")
     panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=130)
+    with readable_errors(path):
+        figure.savefig(path, dpi=130)
 
 
 def _check(max_loss: float) -> None:

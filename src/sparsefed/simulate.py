@@ -23,7 +23,37 @@ from sparsefed.metrics import chance, class_accuracies, evaluate, outsized_impac
 from sparsefed.privacy import guarantee
 from sparsefed.record import Record, Row, Saved
 
-__all__ = ["play", "simulate"]
+__all__ = ["METRICS", "play", "simulate"]
+
+METRICS = (
+    "test_accuracy",
+    "test_accuracy_rest",
+    "attack_accuracy",
+    "attack_accuracy_mean",
+    "attack_accuracy_max",
+    "attack_accuracy_at_leave",
+    "persistence_rounds",
+    "oif",
+    "loss",
+    "stealth_loss",
+    "twin_test_accuracy",
+    "twin_attack_accuracy",
+    "distance_l1",
+    "distance_l2",
+    "epsilon",
+    "delta",
+    "rounds",
+    "clients",
+    "compromised",
+    "params",
+    "rejected",
+    "bytes_up_per_client",
+    "bytes_down_per_client",
+    "seconds_honest",
+    "seconds_attack",
+    "seconds_server",
+)
+"""The numbers in a result, from which a table's metrics are chosen; not every run has them all."""
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 

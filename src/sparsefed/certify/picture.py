@@ -7,6 +7,7 @@ import numpy as np
 
 from sparsefed.certify.case import Case
 from sparsefed.certify.certificate import Certificate
+from sparsefed.files import readable_errors
 
 __all__ = ["plot_certificate"]
 
@@ -36,7 +37,8 @@ def plot_certificate(certificate: Certificate, path: Path) -> None:
         panel.grid(alpha=0.3)
     left.set_ylabel("log10 of the ℓ1 radius R")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
-    figure.savefig(path, dpi=130)
+    with readable_errors(path):
+        figure.savefig(path, dpi=130)
 
 
 def largest_useful(certificate: Certificate) -> float | None:

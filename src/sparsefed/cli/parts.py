@@ -8,11 +8,42 @@ from typing import Annotated, Any
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-__all__ = ["AsJson", "Jobs", "Resumable", "Runs", "Set", "Threads", "say", "say_json", "use_threads"]
+from sparsefed.errors import SpecError
+
+__all__ = [
+    "AsJson",
+    "Jobs",
+    "Out",
+    "Plot",
+    "Resumable",
+    "Runs",
+    "Set",
+    "Threads",
+    "say",
+    "say_json",
+    "use_threads",
+]
+
+
+def _file(_: Any, path: Path | None) -> None:
+    """Refuse before anything runs what cannot be written when all has run."""
+    if path is not None and path.is_dir():
+        raise SpecError("Needed: a file, found a folder.")
+    if path is not None and not path.parent.is_dir():
+        raise SpecError(f"Needed: a file in a folder that is there; {path.parent} is not.")
+
+
+def _picture(_: Any, path: Path | None) -> None:
+    _file(_, path)
+    if path is not None and path.suffix.lower() not in {".png", ".svg", ".pdf"}:
+        raise SpecError("Needed: a name that ends in .png, .svg or .pdf.")
+
 
 Set = Annotated[list[str], Parameter("--set", negative="")]
 Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
+Out = Annotated[Path | None, Parameter("--out", validator=_file)]
+Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
 Threads = Annotated[int | None, Parameter("--threads")]
 Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
 
@@ -35,7 +66,6 @@ def use_threads(threads: int | None) -> None:
     import torch
 
     from sparsefed.allocator import keep_large_blocks
-    from sparsefed.errors import SpecError
 
     keep_large_blocks()
     if threads is not None:

@@ -5,7 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefed import screen
-from sparsefed.cli.parts import AsJson, Jobs, Resumable, Runs, Set, Threads, say, say_json, use_threads
+from sparsefed.cli.parts import (
+    AsJson,
+    Jobs,
+    Out,
+    Plot,
+    Resumable,
+    Runs,
+    Set,
+    Threads,
+    say,
+    say_json,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from sparsefed.record import Row
@@ -91,8 +103,8 @@ def table(
     spec: Path,
     *,
     runs: Runs = Path("runs"),
-    out: Path | None = None,
-    plot: Path | None = None,
+    out: Out = None,
+    plot: Plot = None,
     jobs: Jobs = 1,
     threads: Threads = None,
     json_: AsJson = False,
@@ -108,40 +120,43 @@ def table(
     out
         Write the Markdown there as well.
     plot
-        Draw the accuracies of the first seed over the rounds, as a PNG at this path.
+        Draw the accuracies of the first seed over the rounds: a file that ends in .png, .svg or .pdf.
     jobs
         How many runs to have side by side, each in a process of its own.
     threads
         How many threads compute in each run; with several jobs, one if not given.
     json_
-        Print the lines as JSON instead.
+        Print the lines as JSON instead, with the values of every seed.
 
     """
+    from sparsefed.errors import named
     from sparsefed.files import readable_errors, write_atomically
     from sparsefed.tables import markdown, read_table, summary
 
     use_threads(threads)
     plan = read_table(spec)
-    results = _side_by_side(plan, runs, jobs, threads or 1) if jobs > 1 else _one_by_one(plan, runs)
+    with named(str(spec)):
+        results = _side_by_side(plan, runs, jobs, threads or 1) if jobs > 1 else _one_by_one(plan, runs)
     lines = summary(plan, results)
     text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
-    if plot is not None:
-        _plot_table(plot, plan, results, runs)
+    say_json(lines) if json_ else print(text)
     if out is not None:
         with readable_errors(out):
             write_atomically(out, text.encode())
-    say_json(lines) if json_ else print(text)
+    if plot is not None:
+        _plot_table(plot, plan, results, runs)
 
 
 def _one_by_one(plan: "Table", runs: Path) -> "list[tuple[Cell, Row]]":
+    from sparsefed.errors import named
     from sparsefed.record import Record
     from sparsefed.simulate import play
 
     results = []
     for cell in plan.cells():
-        name = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
-        with Resumable(Record(runs, cell.experiment).folder):
-            row = screen.watched(name, cell.experiment.rounds, play(cell.experiment, runs))
+        title = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
+        with Resumable(Record(runs, cell.experiment).folder), named(cell.name):
+            row = screen.watched(title, cell.experiment.rounds, play(cell.experiment, runs))
         results.append((cell, row))
     return results
 
@@ -150,11 +165,11 @@ def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[t
     from sparsefed.jobs import side_by_side
 
     cells = list(plan.cells())
-    experiments = {cell.experiment.digest(): cell.experiment for cell in cells}  # equal cells are one run
-    with Resumable(runs), closing(side_by_side(experiments.values(), runs, jobs, threads)) as ended:
-        found = dict(screen.counted("runs", len(experiments), ended))
-    results = {digest: found[place] for place, digest in enumerate(experiments)}
-    return [(cell, results[cell.experiment.digest()]) for cell in cells]
+    different = {cell.experiment.digest(): cell for cell in cells}  # equal cells are one run
+    queue = [(cell.name, cell.experiment) for cell in different.values()]
+    with Resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
+        found = dict(screen.counted("runs", len(queue), ended))
+    return [(cell, found[different[cell.experiment.digest()].name]) for cell in cells]
 
 
 def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Row]]", runs: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sparsefed import screen
-from sparsefed.cli.parts import AsJson, Set, say, say_json
+from sparsefed.cli.parts import AsJson, Plot, Set, say, say_json
 
 __all__ = ["certify", "choose_k"]
 
@@ -13,7 +13,7 @@ def choose_k(
     *,
     max_loss: float,
     clients: int = 20,
-    plot: Path | None = None,
+    plot: Plot = None,
     set_: Set = [],
     json_: AsJson = False,
 ) -> None:
@@ -28,7 +28,7 @@ def choose_k(
     clients
         How many clients' gradients to look at.
     plot
-        Draw the loss against k, as a PNG at this path.
+        Draw the loss against k: a file that ends in .png, .svg or .pdf.
     set_
         Change a key before validation.
     json_
@@ -37,11 +37,15 @@ def choose_k(
     """
     from sparsefed.experiment import read_experiment
     from sparsefed.federation import Federation
-    from sparsefed.select_k import choose_k as chosen
+    from sparsefed.select_k import Choice, client_updates, loss_curve, plot_loss
 
-    choice = chosen(Federation.of(read_experiment(spec, set_)), max_loss, clients, plot)._asdict()
+    fed = Federation.of(read_experiment(spec, set_))
+    curve = loss_curve(client_updates(fed, clients))
+    choice = Choice.of(curve, max_loss, clients, fed.rounds_per_epoch)._asdict()
     columns = {key: key.replace("_", " ") for key in choice}
     say_json(choice) if json_ else say(screen.table("", columns, [choice]))
+    if plot is not None:
+        plot_loss(curve, max_loss, plot)
 
 
 def certify(
@@ -49,7 +53,7 @@ def certify(
     *,
     lipschitz: float | None = None,
     compromised: int | None = None,
-    plot: Path | None = None,
+    plot: Plot = None,
     set_: Set = [],
     json_: AsJson = False,
 ) -> None:
@@ -64,7 +68,7 @@ def certify(
     compromised
         How many clients the attacker holds, if not as in the experiment.
     plot
-        Draw the radius against k and against the rounds, as a PNG at this path.
+        Draw the radius against k and against the rounds: a file that ends in .png, .svg or .pdf.
     set_
         Change a key before validation.
     json_
@@ -77,9 +81,9 @@ def certify(
     from sparsefed.experiment import read_experiment
 
     found = certificate(read_experiment(spec, set_), lipschitz=lipschitz, compromised=compromised)
-    if plot is not None:
-        plot_certificate(found, plot)
     if json_:
         say_json(found.to_dict())
     else:
         say(certificate_table(found))
+    if plot is not None:
+        plot_certificate(found, plot)
