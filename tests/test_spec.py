@@ -1,5 +1,6 @@
 """Specs: validated, immutable, readable back, and clear when wrong."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,11 @@ def test_a_module_that_cannot_be_imported_is_one_clear_line(
     ) as caught:
         small.experiment(defense={"type": "broken_module:Rule"})
     assert "\n" not in str(caught.value)
+
+
+def test_a_complaint_survives_the_way_from_another_process():
+    with pytest.raises(sf.SpecError) as caught:
+        sf.SparseFed(k=0)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(copy, sf.SpecError)
+    assert str(copy) == str(caught.value)

@@ -125,6 +125,9 @@ class _PathError(SpecError):
         where = f"`{'.'.join(path)}`: " if path else ""
         super().__init__(f"{name}: {where}{complaint}")
 
+    def __reduce__(self) -> tuple[type[SpecError], tuple[str]]:
+        return SpecError, (str(self),)  # from another process it comes as a line
+
 
 def _same_kind(given: Any, read: Any) -> bool:
     """Whether numbers were given as numbers and truths as truths: pydantic takes "no" and 0 for false."""

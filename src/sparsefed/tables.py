@@ -145,8 +145,6 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str) -> 
 def _experiment(tree: Tree, seed: int) -> Experiment:
     if "seed" in tree:
         raise SpecError("`seed`: not a cell's to choose; the table's `seeds` are")
-    if "self" in tree:  # Python would take it for an argument of its own
-        raise SpecError("`self`: unknown key")
     return Experiment(**tree, seed=seed)
 
 
