@@ -209,7 +209,7 @@ def test_rows_that_are_no_text_count_like_a_torn_line(tmp_path: Path, whole: Pat
 
 def test_a_folder_of_runs_is_not_a_run(tmp_path: Path):
     folder = stopped(tmp_path)
-    with pytest.raises(sf.RunError, match=f"a folder of runs; needed: one of them, such as {folder}"):
+    with pytest.raises(sf.RunError, match=f"no such run; needed: one of the runs in it, such as {folder}"):
         find_record(tmp_path)
     with pytest.raises(sf.RunError, match="no such folder; needed: one that holds runs"):
         past_runs(tmp_path / "nowhere")

@@ -139,8 +139,14 @@ class Record:
 
 def find_record(run: Path) -> Record:
     """The record in a run's folder, for looking at it."""
-    if not run.is_dir():
-        raise RunError(f"{run}: no such run; needed: a folder that `sparsefed run` made")
+    if not (run / "spec.json").is_file():
+        inside = next(run.glob("*/spec.json"), None)
+        other = (
+            f"one of the runs in it, such as {inside.parent}"
+            if inside
+            else "a folder that `sparsefed run` made"
+        )
+        raise RunError(f"{run}: no such run; needed: {other}")
     tree = _spec_of(run).get("experiment")
     if not isinstance(tree, dict):
         raise _damaged(run / "spec.json", "an experiment")
@@ -157,9 +163,6 @@ def _spec_of(folder: Path) -> Row:
     """What `spec.json` holds, checked to be of this version."""
     path = folder / "spec.json"
     if not path.exists():
-        inside = next(folder.glob("*/spec.json"), None)
-        if inside is not None:
-            raise RunError(f"{folder}: a folder of runs; needed: one of them, such as {inside.parent}")
         raise RunError(f"{folder}: half-written: no spec.json; move the folder away to start this run afresh")
     spec = _read_json(path)
     if spec.get("format") != FORMAT:
