@@ -196,9 +196,13 @@ def test_a_picture_that_turns_out_unwritable_costs_nothing_that_was_found(
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_a_table_is_printed_written_and_drawn(call: Any, here: Path, suffix: str):
     (here / "t.toml").write_text(TABLE.replace("99999", "9"))
-    code, printed, err = call("table", "t.toml", "--out", "t.md", "--plot", f"t.{suffix}")
+    (here / "pages").mkdir()
+    code, printed, err = call("table", "t.toml", "--out", "pages/t.md", "--plot", f"t.{suffix}")
     assert (code, err) == (0, "")
-    assert printed == (here / "t.md").read_text() + "\n"
+    picture = f"![Accuracies of the first seed over the rounds](../t.{suffix})\n\n"
+    written = (here / "pages" / "t.md").read_text()
+    assert picture in written
+    assert printed == written.replace(picture, "") + "\n"
     assert (here / f"t.{suffix}").stat().st_size > 1000
 
 

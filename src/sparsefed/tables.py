@@ -118,8 +118,8 @@ def summary(table: Table, results: list[tuple[Cell, Row]]) -> list[Row]:
     return lines
 
 
-def markdown(table: Table, lines: list[Row], environment: Row, command: str) -> str:
-    """The table as Markdown, with what it was made with and how to make it again."""
+def markdown(table: Table, lines: list[Row], environment: Row, command: str, picture: str = "") -> str:
+    """The table as Markdown, with its picture, what it was made with and how to make it again."""
     reported = {metric for texts in table.reported.values() for metric in texts}
     columns = list(table.columns) != [""]
     heads = ["", *([""] if columns else [])]
@@ -137,9 +137,10 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str) -> 
     rules = ["---" if not head else "---:" for head in heads[:-1]] + ["---"]
     grid = "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rules, *body])
     made = ", ".join(f"{key} {value}" for key, value in environment.items())
+    shown = f"![Accuracies of the first seed over the rounds]({picture})\n\n" if picture else ""
     note = f"{table.note.strip()}\n\n" if table.note else ""
     foot = f"Mean ± standard deviation over n seeds. Made with {made}, by `{command}`."
-    return f"## {table.title}\n\n{note}{grid}\n\n{foot}\n"
+    return f"## {table.title}\n\n{shown}{note}{grid}\n\n{foot}\n"
 
 
 def _experiment(tree: Tree, seed: int) -> Experiment:

@@ -1,5 +1,6 @@
 """The commands that make runs and look at them."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def table(
     runs
         The folder that holds the runs.
     out
-        Write the Markdown there as well.
+        Write the Markdown there as well, with the picture of `--plot` in it.
     plot
         Draw the accuracies of the first seed over the rounds: a file that ends in .png, .svg or .pdf.
     jobs
@@ -138,11 +139,12 @@ def table(
     with named(str(spec)):
         results = _side_by_side(plan, runs, jobs, threads or 1) if jobs > 1 else _one_by_one(plan, runs)
     lines = summary(plan, results)
-    text = markdown(plan, lines, results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
-    say_json(lines) if json_ else print(text)
+    made = (results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
+    say_json(lines) if json_ else print(markdown(plan, lines, *made))
     if out is not None:
+        picture = "" if plot is None else os.path.relpath(plot, out.parent)
         with readable_errors(out):
-            write_atomically(out, text.encode())
+            write_atomically(out, markdown(plan, lines, *made, picture).encode())
     if plot is not None:
         _plot_table(plot, plan, results, runs)
 
