@@ -59,7 +59,8 @@ def _run(folder: Path) -> Row:
     row |= dict.fromkeys(("test_accuracy", "attack_accuracy"))
     try:
         record = find_record(folder)
-        spec, result, done = record.experiment, record.result, len(record.rows())
+        spec, result = record.experiment, record.result
+        done = len(record.rows()) if result is None else spec.rounds
     except SparseFedError:
         return {**row, "outcome": "unreadable"}
     method = "none" if spec.attack is None else type(spec.attack.method).__name__

@@ -1,10 +1,8 @@
 """The federation and its round, on one screen (Algorithm 1 with everything that can stand in it)."""
 
 import math
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -14,16 +12,15 @@ import torch
 from torch import Tensor
 
 from sparsefed.attacks import Attack, Auxiliary, Grant, Nothing, Server, View
+from sparsefed.checks import affordable, rule_step, uploads
 from sparsefed.clients import LocalData, Work
 from sparsefed.data import Dataset, Population
-from sparsefed.defenses import Defense
 from sparsefed.errors import SpecError
 from sparsefed.experiment import Experiment
 from sparsefed.models.base import check_logits
 from sparsefed.network import Network
 from sparsefed.seeds import Stream, rng, seeded, torch_generator
-from sparsefed.spec import Spec
-from sparsefed.types import ClientIds, Matrix, Vector
+from sparsefed.types import ClientIds, Vector
 from sparsefed.updates import Dense, Joined, Updates
 
 __all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
@@ -82,11 +79,11 @@ class Federation:
         if spec.device.startswith("cuda") and not torch.cuda.is_available():
             raise SpecError(f"device `{spec.device}` is not there: this machine's PyTorch sees no GPU")
         dataset = spec.data.load().to(spec.device)
-        with _affordable(spec.partition):
+        with affordable(spec.partition):
             population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
         if spec.cohort > len(population):
             raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
-        with _affordable(spec.model):
+        with affordable(spec.model):
             network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
             network.module.to(spec.device, getattr(torch, spec.precision))
         x, y = dataset.train.x[:2], dataset.train.y[:2]
@@ -103,7 +100,7 @@ class Federation:
     def initial_state(self) -> ServerState:
         """The server before the first round."""
         params = self.network.vector()
-        with _affordable(self.spec.defense):
+        with affordable(self.spec.defense):
             memory = self.spec.defense.init(params, self.spec.seed)
         attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
         return ServerState(0, params, memory, self.spec.clip.init(), attacker)
@@ -121,13 +118,12 @@ class Federation:
 
     def evaluated(self, round: int) -> bool:
         """Whether the model is evaluated after this round (`Experiment.evaluate_every`)."""
-        every = self.spec.evaluate_every or max(1, self.spec.rounds // 24)
-        if self.spec.attack is None:
-            return round % every == 0 or round == self.spec.rounds
-        if round > self.spec.rounds - self.rounds_per_epoch:  # attack accuracy swings: mean and maximum
-            every = min(every, max(1, self.rounds_per_epoch // 3))
-        presence = self.spec.attack.presence
-        return round % every == 0 or round in (self.spec.rounds, presence.starts - 1, presence.ends)
+        every, always = self.spec.evaluate_every or max(1, self.spec.rounds // 24), {self.spec.rounds}
+        if self.spec.attack is not None:
+            always |= {self.attack.presence.starts - 1, self.attack.presence.ends}
+            if round > self.spec.rounds - self.rounds_per_epoch:  # attack accuracy swings: mean and maximum
+                every = min(every, max(1, self.rounds_per_epoch // 3))
+        return round % every == 0 or round in always
 
     def local_data(self, clients: ClientIds, round: int) -> LocalData:
         """The training examples of some clients, augmented for this round."""
@@ -169,15 +165,14 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     norms = uploaded = honest.norms()
     clock.lap()
     if bad.any():
-        poison, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted))
-        hostile = _checked(poison, state.params)
+        hostile, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted))
         updates = Joined(admitted, hostile.admitted(clip_norm))
         uploaded = torch.cat([norms, hostile.norms()])
     clock.lap()
     params, memory, diagnosis = state.params, state.memory, {}
     if updates.count > 0:
         server_lr = spec.clients.server_lr(lr)
-        delta, memory = _fitting(spec.defense, spec.defense.step(updates, memory, server_lr), params)
+        delta, memory = rule_step(spec.defense, spec.defense.step(updates, memory, server_lr), params)
         params = params - delta  # θ ← θ − λΔ
         clock.lap()
         diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
@@ -219,48 +214,14 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
     )
 
 
-def _poison(fed: Federation, view: View) -> tuple[Matrix, Any]:
+def _poison(fed: Federation, view: View) -> tuple[Dense, Any]:
     """The hostile uploads, and the attacker's memory after the round."""
     method, path = fed.attack.method, (fed.spec.seed, Stream.ATTACK, view.round)
     generator = torch_generator(*path)
     with seeded(*path) if fed.network.is_random else nullcontext():
         memory = method.learn(view, generator)
         poison = method.craft(view._replace(memory=memory), generator)
-    if isinstance(poison, Tensor) and poison.ndim == 2 and len(poison) != view.uploads:
-        needed = f"as many uploads as it has clients in the round, {view.uploads}"
-        raise SpecError(f"{method!r} must craft {needed}, found {len(poison)}")
-    return poison, memory
-
-
-def _checked(poison: Matrix, params: Vector) -> Dense:
-    """Hostile uploads, checked like any other: none of them is let in if they are of the wrong length."""
-    if not isinstance(poison, Tensor) or poison.ndim != 2 or poison.shape[1] != len(params):
-        return Dense(params.new_empty(0, len(params)))
-    return Dense(poison.detach().to(params))
-
-
-def _fitting(rule: Defense, step: Any, params: Vector) -> tuple[Vector, Any]:
-    """What a rule's step returned, checked to be a change of `params` and a memory."""
-    if not (isinstance(step, tuple | list) and len(step) == 2):
-        raise SpecError(f"{rule!r} must step by (delta, memory), found a {type(step).__name__}")
-    delta = step[0]
-    if not (isinstance(delta, Tensor) and delta.shape == params.shape):
-        found = f"shape {list(delta.shape)}" if isinstance(delta, Tensor) else f"a {type(delta).__name__}"
-        raise SpecError(f"{rule!r} must step by a tensor of shape {list(params.shape)}, found {found}")
-    return delta, step[1]
-
-
-@contextmanager
-def _affordable(part: Spec) -> Iterator[None]:
-    """Sizes beyond this machine as one line."""
-    try:
-        yield
-    except (MemoryError, OverflowError, RuntimeError, TypeError) as problem:
-        found = str(problem).partition("\n")[0]
-        own = isinstance(problem, MemoryError | OverflowError)
-        if not (own or re.search("alloc|overflow", found, re.IGNORECASE)):  # PyTorch has none of its own
-            raise
-        raise SpecError(f"{part!r} is too large for this machine: {found}") from None
+    return uploads(method, poison, view.uploads, view.params), memory
 
 
 @lru_cache(maxsize=2)

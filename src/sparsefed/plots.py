@@ -10,7 +10,7 @@ __all__ = ["plot_accuracies", "plot_columns"]
 
 
 def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
-    """Test and attack accuracy over the rounds, one line per run, as a PNG at `path`."""
+    """Test and attack accuracy over the rounds, one line per run; `path` names the format."""
     many = len(runs) > 6  # more names than a panel has room for
     figure = _figure(11.5 if many else 9, 3.8)
     panels = figure.subplots(1, 2, sharey=True)
@@ -30,7 +30,7 @@ def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
 
 
 def plot_columns(columns: dict[str, dict[str, list[Row]]], path: Path, title: str) -> None:
-    """Test accuracy above attack accuracy, a panel per column and a line per row of a table, as a PNG."""
+    """Test accuracy above attack accuracy, a panel per column and a line per row of a table."""
     figure = _figure(2.6 + 2.6 * len(columns), 6.2)
     panels = figure.subplots(2, len(columns), sharex=True, sharey=True, squeeze=False)
     for place, (name, runs) in enumerate(columns.items()):

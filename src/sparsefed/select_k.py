@@ -103,7 +103,7 @@ def client_updates(fed: "Federation", clients: int, params: Vector | None = None
 
 
 def plot_loss(curve: np.ndarray, max_loss: float, path: Path) -> None:
-    """The loss against k, with the choice marked, as a PNG at `path`."""
+    """The loss against k, with the choice marked; `path` names the format."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -127,8 +127,9 @@ def _outcome(state: ServerState, report: RoundReport, row: Row) -> str:
 def _result(
     fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row], outcome: str
 ) -> Row:
-    looks = [row for row in rows if "test_accuracy" in row]
-    final = looks[-1] if looks and outcome == "trained" else {}  # a look before the ruin says nothing
+    # A look before the ruin says nothing of the model that is left.
+    looks = [row for row in rows if "test_accuracy" in row] if outcome == "trained" else []
+    final = looks[-1] if looks else {}
     if outcome == "trained" and final["test_accuracy"] < 1.5 * chance(fed.dataset):
         outcome = "did not converge"
     result: Row = {
@@ -143,8 +144,8 @@ def _result(
         "compromised": int(fed.compromised.sum()),
         "params": fed.network.size,
         "rejected": sum(row["rejected"] for row in rows),
-        **(_attack_result(fed, looks) if outcome != "diverged" else {}),
-        **(_persistence(fed, looks) if outcome != "diverged" else {}),
+        **_attack_result(fed, looks),
+        **_persistence(fed, looks),
         **(_twin_result(fed, state, twin, final) if twin is not None else {}),
         **_privacy(fed),
         **_cost(fed, rows),

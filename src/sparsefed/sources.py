@@ -18,12 +18,12 @@ def own_files(spec: Spec) -> dict[str, str]:
 
     Of code it is the file of the class or function itself, not what that imports.
     """
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for part in _parts(spec)
-        for name, path in _named(part)
-        if path.is_file()
-    }
+    return {name: _checksum(path) for part in _parts(spec) for name, path in _named(part) if path.is_file()}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:  # piece by piece: data can be larger than memory
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parts(spec: Spec) -> Iterator[Spec]:
