@@ -28,6 +28,7 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { echo "run make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/basedpyright --level error
+	@$(BIN)/lint-imports --no-logo > .venv/.imports 2>&1 || { cat .venv/.imports; exit 1; }
 
 format: $(STAMP)
 	@$(BIN)/ruff format .

@@ -16,7 +16,7 @@ import benchmarks
 from benchmarks.harness import Result, Row, Skip, append, measure
 from benchmarks.machine import machine
 from benchmarks.report import write_report
-from sparsefed.allocator import keep_large_blocks
+from sparsefed.core.allocator import keep_large_blocks
 
 console = Console()
 

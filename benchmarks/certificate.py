@@ -21,11 +21,11 @@ from sparsefed.certify import (
     plot_certificate,
 )
 from sparsefed.certify.report import power
-from sparsefed.clips import FixedClip
 from sparsefed.data import MNIST, Digits, OneClass
 from sparsefed.defenses import SparseFed
-from sparsefed.experiment import Experiment, read_experiment
-from sparsefed.schedules import Constant, Triangular
+from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.protocol.clips import FixedClip
+from sparsefed.protocol.schedules import Constant, Triangular
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "certify"))

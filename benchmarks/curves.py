@@ -21,7 +21,7 @@ from benchmarks.harness import RESULTS, Contender
 from benchmarks.kernels import Given
 from benchmarks.machine import machine
 from benchmarks.rounds import ours
-from sparsefed.allocator import keep_large_blocks
+from sparsefed.core.allocator import keep_large_blocks
 from sparsefed.data import Digits, OneClass
 from sparsefed.defenses import Bulyan, Krum, Median, SparseFed, TrimmedMean
 from sparsefed.models import MLP

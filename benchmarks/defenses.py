@@ -17,8 +17,8 @@ import sparsefed as sf
 from benchmarks.engine import peak_of
 from benchmarks.harness import RESULTS, Contender
 from benchmarks.machine import machine
-from sparsefed.allocator import keep_large_blocks
-from sparsefed.tables import read_table
+from sparsefed.core.allocator import keep_large_blocks
+from sparsefed.runs.tables import read_table
 
 TABLE = Path(__file__).parents[1] / "examples" / "tables" / "defenses_mnist.toml"
 ROUNDS = 60

@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from benchmarks.harness import Contender, Goal, Result, Row, append
 from benchmarks.machine import machine
-from sparsefed.allocator import keep_large_blocks
 from sparsefed.clients import FedAvg, Gradient, LocalData, Work
 from sparsefed.clients.loop import Loop
+from sparsefed.core.allocator import keep_large_blocks
 from sparsefed.defenses import SparseFed
 from sparsefed.models import CNN, MLP, Model, ResNet9
-from sparsefed.network import Network
+from sparsefed.models.network import Network
 
 CLIENTS, CLIP, LR = 100, 1.0, 0.1
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)

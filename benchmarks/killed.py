@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import sparsefed as sf
-from sparsefed.experiment import read_experiment
-from sparsefed.record import Record
+from sparsefed.federation.experiment import read_experiment
+from sparsefed.runs.record import Record
 
 CHANGES = ["rounds=600"]
 RUN = [sys.executable, "-m", "sparsefed", "run"]

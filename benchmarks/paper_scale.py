@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import sparsefed as sf
 from benchmarks.harness import RESULTS
 from benchmarks.machine import machine
-from sparsefed.allocator import keep_large_blocks
+from sparsefed.core.allocator import keep_large_blocks
 from sparsefed.data import CIFAR10, OneClass
-from sparsefed.metrics import evaluate
+from sparsefed.federation.metrics import evaluate
 from sparsefed.models import ResNet9
 
 ROUNDS = 2400

@@ -15,7 +15,7 @@ from benchmarks.harness import Contender, Goal, Row, Skip
 from sparsefed.clients import Gradient, LocalData, Work
 from sparsefed.defenses import SparseFed
 from sparsefed.models import CNN
-from sparsefed.network import Network
+from sparsefed.models.network import Network
 
 CLIENTS, EXAMPLES, CLIP, LR = 100, 5, 1.0, 0.1
 

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import json, resource
 import numpy as np
-from sparsefed.allocator import keep_large_blocks
+from sparsefed.core.allocator import keep_large_blocks
 
 def faults(repeats=20):
     for _ in range(repeats):

@@ -12,9 +12,9 @@ import torch
 import sparsefed as sf
 from sparsefed.attacks import Method, View
 from sparsefed.data import IID, Digits
-from sparsefed.federation import Federation, run_round
+from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import MLP
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 WIDTHS = (64, 16, 10)
 

@@ -14,7 +14,7 @@ import pytest
 import small
 
 import sparsefed as sf
-from sparsefed.jobs import side_by_side
+from sparsefed.runs.jobs import side_by_side
 
 TABLE = """
 title = "Two rules"

@@ -11,9 +11,9 @@ import torch
 import sparsefed as sf
 from sparsefed.attacks import FixedPerRound, Nobody, Once
 from sparsefed.data import IID, Digits
-from sparsefed.federation import Federation
-from sparsefed.metrics import class_accuracies, evaluate, outsized_impact
-from sparsefed.simulate import _attack_result, _persistence
+from sparsefed.federation.metrics import class_accuracies, evaluate, outsized_impact
+from sparsefed.federation.round import Federation
+from sparsefed.runs.results import _attack_result, _persistence
 
 
 def federation(presence: sf.attacks.Presence, **changes: Any) -> Federation:

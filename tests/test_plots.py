@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sparsefed.errors import RunError
-from sparsefed.plots import plot_accuracies, plot_columns
+from sparsefed.core.errors import RunError
+from sparsefed.report.plots import plot_accuracies, plot_columns
 
 ROWS = [{"round": t, "test_accuracy": 50.0 + t, "attack_accuracy": None if t < 3 else 9.0} for t in range(9)]
 

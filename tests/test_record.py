@@ -17,10 +17,10 @@ import small
 import torch
 
 import sparsefed as sf
-from sparsefed import files
-from sparsefed.catalog import past_runs
-from sparsefed.record import Record, find_record
-from sparsefed.sources import own_files
+from sparsefed.core import files
+from sparsefed.report.catalog import past_runs
+from sparsefed.runs.record import Record, find_record
+from sparsefed.runs.sources import own_files
 
 SPEC = small.experiment(rounds=12, attack=small.attack(), twin=True)
 
@@ -58,7 +58,7 @@ def test_resuming_equals_never_stopping_bit_for_bit(tmp_path: Path, whole: Path,
 def test_a_run_killed_at_a_random_moment_ends_as_if_never_stopped(tmp_path: Path, whole: Path):
     script = (
         "import sys, sparsefed as sf\n"
-        "sys.modules['sparsefed.simulate'].SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
+        "sys.modules['sparsefed.runs.simulate'].SECONDS_BETWEEN_CHECKPOINTS = 0.0\n"
         f"import torch\ntorch.set_num_threads({torch.get_num_threads()})\n"
         "from test_record import SPEC\n"
         f"sf.simulate(SPEC, {str(tmp_path)!r})\n"
@@ -81,7 +81,7 @@ def test_a_finished_run_is_read_and_not_repeated(whole: Path, monkeypatch: pytes
     def nothing(*_: Any) -> None:
         raise AssertionError("the run was repeated")
 
-    monkeypatch.setattr(sys.modules["sparsefed.simulate"], "run_round", nothing)
+    monkeypatch.setattr(sys.modules["sparsefed.runs.simulate"], "run_round", nothing)
     assert sf.simulate(SPEC, whole)["rounds"] == 12
 
 

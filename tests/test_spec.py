@@ -9,8 +9,8 @@ import small
 
 import sparsefed as sf
 from sparsefed.defenses import Defense
-from sparsefed.experiment import read_experiment
-from sparsefed.schedules import Schedule
+from sparsefed.federation.experiment import read_experiment
+from sparsefed.protocol.schedules import Schedule
 
 TEXT = """
 seed = 7
@@ -150,8 +150,8 @@ def test_the_triangle_rises_to_its_peak_and_falls():
 
 
 def test_every_field_of_every_spec_says_what_it_means():
-    from sparsefed.catalog import FAMILIES
-    from sparsefed.spec import family_members
+    from sparsefed.core.spec import family_members
+    from sparsefed.report.catalog import FAMILIES
 
     silent = [
         f"{member.__name__}.{name}"

@@ -9,8 +9,8 @@ import small
 import sparsefed as sf
 from sparsefed.attacks import FixedPerRound
 from sparsefed.defenses import GaussianNoise
-from sparsefed.simulate import METRICS
-from sparsefed.tables import Table, markdown, read_table, summary
+from sparsefed.runs.simulate import METRICS
+from sparsefed.runs.tables import Table, markdown, read_table, summary
 
 ROOT = Path(__file__).parents[1]
 TEXT = """

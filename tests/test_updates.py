@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import sparsefed as sf
 from sparsefed.clients import LocalData, Work
 from sparsefed.clients.loop import Loop
-from sparsefed.updates import Dense, Joined, Lazy, Updates
+from sparsefed.protocol.updates import Dense, Joined, Lazy, Updates
 
 MATRICES = st.tuples(st.integers(1, 8), st.integers(1, 12), st.integers(0, 2**31))
 

@@ -7,7 +7,7 @@ __version__ = version("sparsefed")
 from sparsefed import certify
 from sparsefed.attacks import PGD, Attack, Pool, Targeted
 from sparsefed.clients import FedAvg, Gradient
-from sparsefed.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
+from sparsefed.core.errors import DataError, RunError, SparseFedError, SpecError, UpdateError
 from sparsefed.defenses import (
     AutoSparseFed,
     Bulyan,
@@ -24,12 +24,12 @@ from sparsefed.defenses import (
     SparseFed,
     TrimmedMean,
 )
-from sparsefed.errors import DataError, RunError, SparseFedError, SpecError, UpdateError
-from sparsefed.experiment import Experiment, read_experiment
-from sparsefed.federation import Federation, ServerState, run_round
-from sparsefed.schedules import Constant, Triangular
-from sparsefed.simulate import play, simulate
-from sparsefed.updates import Updates, dense
+from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.federation.round import Federation, ServerState, run_round
+from sparsefed.protocol.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
+from sparsefed.protocol.schedules import Constant, Triangular
+from sparsefed.protocol.updates import Updates, dense
+from sparsefed.runs.simulate import play, simulate
 
 __all__ = [
     "PGD",

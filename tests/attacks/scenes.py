@@ -8,7 +8,6 @@ import small
 import torch
 
 import sparsefed as sf
-from sparsefed import federation
 from sparsefed.attacks import (
     PGD,
     Adaptive,
@@ -29,7 +28,8 @@ from sparsefed.attacks import (
 )
 from sparsefed.clients import Work
 from sparsefed.data import IID, Digits
-from sparsefed.federation import Federation, run_round
+from sparsefed.federation import round as rounds
+from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import MLP
 
 DESCENT = {"epochs": 2, "batch_size": 10, "local_lr": 0.2}
@@ -82,7 +82,7 @@ def view_of(fed: Federation, after: int = 3) -> View:
     lr = fed.spec.schedule.lr(t, fed.spec.rounds)
     work = Work(fed.network, state.params, data.of(~bad), lr, fed.spec.seed, t)
     honest = fed.spec.clients.updates(work).admitted(fed.spec.clip.norm_at(lr, state.clip))
-    return federation._view(fed, state, work, data.of(bad), honest)
+    return rounds._view(fed, state, work, data.of(bad), honest)
 
 
 def run(method: Method, **changes: Any) -> dict[str, Any]:

@@ -30,8 +30,8 @@ from sparsefed.attacks import (
     View,
 )
 from sparsefed.defenses import Krum, SparseFed
-from sparsefed.federation import Federation, run_round
-from sparsefed.updates import Dense, Joined
+from sparsefed.federation.round import Federation, run_round
+from sparsefed.protocol.updates import Dense, Joined
 
 WIDTHS = (64, 16, 10)
 PRECISE = {"precision": "float64"}

@@ -17,7 +17,7 @@ from sparsefed.attacks import (
     WordBackdoor,
 )
 from sparsefed.data import Dataset, Digits, ShakespeareWords, Split
-from sparsefed.network import IGNORED
+from sparsefed.models.network import IGNORED
 
 DIGITS = Digits().load()
 TEXT = "ALL:\nthe people in athens are rude and the people in rome are rude and so say all of us here\n" * 20

@@ -8,7 +8,7 @@ import small
 
 import sparsefed as sf
 from sparsefed.attacks import FixedPerRound, Once, Presence
-from sparsefed.federation import Federation
+from sparsefed.federation.round import Federation
 
 COHORT = np.arange(10, 30)
 

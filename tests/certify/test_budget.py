@@ -21,7 +21,7 @@ from sparsefed.certify import (
     log_weights,
     width,
 )
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 LEVEL = np.zeros(10)
 

@@ -19,17 +19,16 @@ from sparsefed.attacks import (
     Targeted,
 )
 from sparsefed.certify import OncePerEpoch, SampledPool, Study, WorstCase, certificate
-from sparsefed.certify.picture import plot_certificate
-from sparsefed.certify.report import certificate_table, power
+from sparsefed.certify.report import certificate_table, plot_certificate, power
 from sparsefed.clients import FedAvg
-from sparsefed.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
+from sparsefed.core.errors import SpecError
+from sparsefed.core.spec import family_members
 from sparsefed.data import IID, Digits
 from sparsefed.defenses import Mean, Median, SparseFed, SubtractMasking
-from sparsefed.errors import SpecError
-from sparsefed.experiment import Experiment
+from sparsefed.federation.experiment import Experiment
 from sparsefed.models import MLP, Linear
-from sparsefed.schedules import Constant, Triangular
-from sparsefed.spec import family_members
+from sparsefed.protocol.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
+from sparsefed.protocol.schedules import Constant, Triangular
 
 EXPERIMENT = Experiment(
     rounds=6,

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsefed.certify import convergence_bound, softmax_oracle
-from sparsefed.certify.descent import descent
-from sparsefed.clips import FixedClip
+from sparsefed.certify.convergence import descent
+from sparsefed.core.errors import SpecError
 from sparsefed.data import IID, Digits
 from sparsefed.defenses import SparseFed
-from sparsefed.errors import SpecError
-from sparsefed.experiment import Experiment
+from sparsefed.federation.experiment import Experiment
 from sparsefed.models import Linear
-from sparsefed.schedules import Constant, Triangular
+from sparsefed.protocol.clips import FixedClip
+from sparsefed.protocol.schedules import Constant, Triangular
 
 
 @pytest.mark.parametrize("k", [20, 160, 640])

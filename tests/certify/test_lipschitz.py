@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsefed.certify import Oracle, lipschitz_lower_bound, local_steps, softmax_lipschitz, softmax_oracle
+from sparsefed.core.errors import SpecError
 from sparsefed.data import Digits
-from sparsefed.errors import SpecError
 from sparsefed.models import MLP, Linear
 
 ROUNDING = 1 + 1e-9

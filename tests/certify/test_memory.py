@@ -19,7 +19,7 @@ from sparsefed.certify import (
     softmax_oracle,
 )
 from sparsefed.certify.memory import memory_weights
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 
 @given(

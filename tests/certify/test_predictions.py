@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsefed.certify import certified_accuracy, gaps, l1_reach, l2_reach, surviving
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 
 @given(seed=st.integers(0, 10_000), radius=st.floats(0.01, 3))

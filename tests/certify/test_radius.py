@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sparsefed.certify import algorithm3, log_radii, log_radius, log_weights, theorem1, theorem2, width
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 LRS = st.lists(st.floats(1e-4, 3.0), min_size=1, max_size=12)
 CONSTANT = st.floats(1e-6, 5.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import sparsefed
 from sparsefed.certify import measure, memory_bound, prior_gamma, prior_omega
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 
 def play(rule, seed, rounds=12):

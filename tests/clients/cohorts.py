@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sparsefed.clients import LocalData, Work
 from sparsefed.clients.gradient import Gradient
 from sparsefed.clients.loop import Loop
-from sparsefed.network import IGNORED, Network
-from sparsefed.updates import Source
+from sparsefed.models.network import IGNORED, Network
+from sparsefed.protocol.updates import Source
 
 RAGGED = (3, 1, 5, 2, 2, 4, 7)
 CLASSES = 5

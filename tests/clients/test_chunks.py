@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sparsefed.clients import LocalData
 from sparsefed.clients.chunks import WASTE, chunk_of, cuts
-from sparsefed.network import IGNORED
+from sparsefed.models.network import IGNORED
 
 cohorts = st.lists(st.integers(1, 40), min_size=1, max_size=30).map(np.array)
 

@@ -15,7 +15,7 @@ from torch import nn
 from sparsefed.clients import Gradient
 from sparsefed.clients.batched import Batched, Engine
 from sparsefed.clients.ghost.base import Layer
-from sparsefed.network import IGNORED
+from sparsefed.models.network import IGNORED
 
 
 def test_updates_are_the_closed_form_of_softmax_regression_clipped():

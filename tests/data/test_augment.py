@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from sparsefed.data.augment import Augment, Crop, Flip, InOrder, ResizedCrop, Rotation
-from sparsefed.data.cifar import AUGMENT as CIFAR
-from sparsefed.data.femnist import AUGMENT as FEMNIST
+from sparsefed.data.readers.cifar import AUGMENT as CIFAR
+from sparsefed.data.readers.femnist import AUGMENT as FEMNIST
 
 
 def seeded(seed: int = 0) -> Generator:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import CIFAR10, CIFAR100
-from sparsefed.data.unpickle import unpickled
-from sparsefed.errors import DataError
+from sparsefed.data.formats.unpickle import unpickled
 
 BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import sparsefed.data
+from sparsefed.core.errors import DataError
 from sparsefed.data import Dataset, Digits, Split
 from sparsefed.data.augment import Flip
-from sparsefed.errors import DataError
 
 IMAGES = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
 LABELS = torch.tensor([0, 1])

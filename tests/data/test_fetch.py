@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import available, fetch
-from sparsefed.errors import DataError
 
 module = importlib.import_module("sparsefed.data.fetch")  # the package offers the function by that name
 

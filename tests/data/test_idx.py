@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import MNIST, QMNIST, FashionMNIST
-from sparsefed.data.idx import read_idx
-from sparsefed.errors import DataError
+from sparsefed.data.formats.idx import read_idx
 
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import FEMNIST, Reddit, Shakespeare, ShakespeareWords
-from sparsefed.data.leaf import hold_out
-from sparsefed.errors import DataError
-from sparsefed.network import IGNORED
+from sparsefed.data.formats.leaf import hold_out
+from sparsefed.models.network import IGNORED
 
 
 def write(path: Path, people: dict[str, tuple[list[Any], list[Any]]]) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import Npz
-from sparsefed.errors import DataError
 
 GREY = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
 LABELS = np.array([0, 1, 2])

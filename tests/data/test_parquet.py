@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import CIFAR10, CIFAR100
-from sparsefed.errors import DataError
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsefed.core.errors import DataError, SpecError
 from sparsefed.data import IID, MNIST, QMNIST, Dirichlet, Natural, OneClass, Partition, Population, Split
-from sparsefed.data.population import SizedPartition
-from sparsefed.errors import DataError, SpecError
+from sparsefed.data.partitions.population import SizedPartition
 
 CLASSES = 4
 SEVEN = [IID(clients=7), OneClass(clients=7), Dirichlet(clients=7, alpha=0.5)]

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsefed.core.errors import DataError
 from sparsefed.data import Shakespeare, ShakespeareWords
-from sparsefed.data.text import Words, characters, windows
-from sparsefed.errors import DataError
-from sparsefed.network import IGNORED
+from sparsefed.data.formats.text import Words, characters, windows
+from sparsefed.models.network import IGNORED
 
 PLAY = """KING:
 Now: hear me, all of you who came to see,

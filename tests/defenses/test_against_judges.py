@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sparsefed.defenses import Aggregate, Bulyan, Krum, Median, MultiKrum, TrimmedMean
-from sparsefed.updates import dense
+from sparsefed.protocol.updates import dense
 
 CASES = 1000
 

@@ -21,7 +21,7 @@ from sparsefed.defenses import (
     SparseFed,
     TrimmedMean,
 )
-from sparsefed.updates import Dense, Joined, dense
+from sparsefed.protocol.updates import Dense, Joined, dense
 
 N, D = 13, 60
 KEPT = [

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparsefed.core.errors import SpecError
 from sparsefed.defenses import FetchSGD, PaperFetchSGD, SparseFed
-from sparsefed.errors import SpecError
 from sparsefed.kernels import CountSketch
-from sparsefed.updates import dense
+from sparsefed.protocol.updates import dense
 
 
 def matrices_of(sketch: CountSketch) -> np.ndarray:

@@ -9,11 +9,12 @@ import small
 import torch
 
 import sparsefed as sf
-from sparsefed.clips import QuantileClip
 from sparsefed.defenses import GaussianNoise, LiteralNoise, Mean
-from sparsefed.federation import Federation
-from sparsefed.privacy import gaussian_delta, gaussian_epsilon, guarantee
-from sparsefed.updates import dense
+from sparsefed.defenses.privacy import Guarantee, gaussian_delta, gaussian_epsilon
+from sparsefed.federation.round import Federation
+from sparsefed.protocol.clips import QuantileClip
+from sparsefed.protocol.updates import dense
+from sparsefed.runs.results import exposure
 
 SIZE = 40_000
 
@@ -107,14 +108,21 @@ def test_epsilon_agrees_with_an_accountant_of_privacy_losses() -> None:
 def test_a_run_has_a_guarantee_only_where_everything_it_rests_on_is_there() -> None:
     fed = Federation.of(small.experiment(clip=sf.FixedClip(norm=0.5), defense=GaussianNoise(sigma=2.0)))
 
-    def of(**changes: object) -> str:
-        return guarantee(replace(fed, spec=fed.spec.model_copy(update=changes))).why
+    def guarantee(**changes: object) -> Guarantee | None:
+        other = replace(fed, spec=fed.spec.model_copy(update=changes))
+        return other.spec.defense.privacy(exposure(other))
 
-    given = guarantee(fed)
+    def of(**changes: object) -> str:
+        found = guarantee(**changes)
+        assert found is not None
+        return found.why
+
+    given = guarantee()
+    assert given is not None
     times = math.ceil(fed.spec.rounds / fed.rounds_per_epoch)
     assert given.epsilon == gaussian_epsilon(2.0 / 0.5 / math.sqrt(times), 1e-5)
     assert "no guarantee" not in given.why
-    assert of(defense=Mean()) == "no guarantee: the defense adds no noise"
+    assert guarantee(defense=Mean()) is None
     assert of(defense=GaussianNoise(sigma=0)) == "no guarantee: the defense adds no noise"
     assert of(clip=sf.Unclipped()) == "no guarantee: updates are not clipped"
     assert of(clip=QuantileClip()) == "no guarantee: the clip follows norms that nothing protects"

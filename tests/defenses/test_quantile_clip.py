@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsefed as sf
-from sparsefed.clips import AdaptiveClip, Clip, FixedClip, QuantileClip, Unclipped
-from sparsefed.federation import Federation, run_round
+from sparsefed.federation.round import Federation, run_round
+from sparsefed.protocol.clips import AdaptiveClip, Clip, FixedClip, QuantileClip, Unclipped
 
 
 def followed(clip: QuantileClip, norms: np.ndarray, rounds: int) -> float:

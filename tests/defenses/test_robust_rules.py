@@ -18,7 +18,7 @@ from sparsefed.defenses import (
     PaperKrum,
     TrimmedMean,
 )
-from sparsefed.updates import dense
+from sparsefed.protocol.updates import dense
 
 RULES = [
     Mean(),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.defenses import (
     Bulyan,
     Defense,
@@ -16,8 +17,7 @@ from sparsefed.defenses import (
     SparseFed,
     TrimmedMean,
 )
-from sparsefed.errors import SpecError, UpdateError
-from sparsefed.updates import dense
+from sparsefed.protocol.updates import dense
 
 LEAST = [
     (Mean(), 1),

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsefed.errors import SpecError
-from sparsefed.federation import Federation
-from sparsefed.select_k import choose_k, client_updates, least_k, loss_curve, scanned_k
+from sparsefed.core.errors import SpecError
+from sparsefed.defenses.choose_k import least_k, loss_curve, scanned_k
+from sparsefed.federation.probe import choose_k, client_updates
+from sparsefed.federation.round import Federation
+from sparsefed.report.plots import plot_loss
 
 seeds = st.integers(0, 2**32 - 1)
 losses = st.floats(0, 0.99)
@@ -85,8 +87,9 @@ def test_the_clients_sampled_are_honest_and_follow_from_the_seed() -> None:
 
 def test_choosing_for_a_federation_says_k_and_its_loss_and_draws_the_picture(tmp_path) -> None:
     fed = Federation.of(small.experiment())
-    choice = choose_k(fed, max_loss=0.2, clients=5, picture=tmp_path / "loss.png")
+    choice = choose_k(fed, max_loss=0.2, clients=5)
     curve = loss_curve(client_updates(fed, 5))
+    plot_loss(curve, 0.2, tmp_path / "loss.png")
     assert (choice.k, choice.loss) == (least_k(curve, 0.2), curve[choice.k])
     assert choice.loss <= 0.2 < curve[choice.k - 1]
     assert choice.scanned_loss <= 0.2

@@ -18,8 +18,8 @@ from sparsefed.defenses import (
     SubtractMasking,
     ZeroMasking,
 )
-from sparsefed.select_k import least_k, loss_curve
-from sparsefed.updates import dense
+from sparsefed.defenses.choose_k import least_k, loss_curve
+from sparsefed.protocol.updates import dense
 
 K, RHO, SIZE, ROUNDS = 4, 0.9, 23, 12
 Listing = Callable[[list[np.ndarray], int, float, list[float]], Iterator[np.ndarray]]

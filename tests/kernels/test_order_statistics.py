@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefed.kernels import mean_near_median, median, trimmed_mean
-from sparsefed.kernels.networks import network
+from sparsefed.kernels.intrinsics.networks import network
 
 COLUMNS = 131  # two blocks of a compiled kernel and a ragged end
 

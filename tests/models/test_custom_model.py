@@ -6,12 +6,12 @@ import small
 import torch
 from torch import nn
 
+from sparsefed.core.errors import SpecError
+from sparsefed.core.spec import Spec
 from sparsefed.data import IID, Npz
-from sparsefed.errors import SpecError
-from sparsefed.federation import Federation
+from sparsefed.federation.round import Federation
 from sparsefed.models import MLP, Linear, Model
 from sparsefed.models.custom import Custom
-from sparsefed.spec import Spec
 
 HERE = __name__
 

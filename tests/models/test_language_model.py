@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 from sparsefed.models import LSTM
 
 

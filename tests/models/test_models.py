@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 from sparsefed.models import CNN, LSTM, MLP, Linear, Model, ResNet9, ResNet101
-from sparsefed.network import Network, mean_cross_entropy
+from sparsefed.models.network import Network, mean_cross_entropy
 
 IMAGE = (1, 28, 28)
 SMALL = [

@@ -1,25 +1,25 @@
 """Attacks: objectives (what), presence (who and when) and methods (how), free to combine."""
 
-from sparsefed.attacks.adaptive import Adaptive
-from sparsefed.attacks.alternating import AlternatingMinimisation
-from sparsefed.attacks.base import Attack, Colluding, Method, Objective, Presence
-from sparsefed.attacks.boosting import Boosting
-from sparsefed.attacks.byzantine import Gaussian, SignFlip
-from sparsefed.attacks.coordinate_aware import CoordinateAware
-from sparsefed.attacks.fang import FangKrum, FangTrimmedMean
-from sparsefed.attacks.independent import Independent
-from sparsefed.attacks.label_flip import LabelFlip
-from sparsefed.attacks.model_replacement import ModelReplacement
-from sparsefed.attacks.nobody import Nobody
-from sparsefed.attacks.pgd import PGD
-from sparsefed.attacks.presence import FixedPerRound, Once, Pool
-from sparsefed.attacks.semantic import SemanticBackdoor
-from sparsefed.attacks.slow_drip import SlowDrip
-from sparsefed.attacks.targeted import Targeted, TargetedFirst
-from sparsefed.attacks.trigger import TriggerBackdoor
-from sparsefed.attacks.untargeted import Untargeted
-from sparsefed.attacks.view import Auxiliary, Grant, Nothing, Points, Server, View
-from sparsefed.attacks.words import WordBackdoor
+from sparsefed.attacks.base import Attack, Colluding, Method, Presence
+from sparsefed.attacks.methods.adaptive import Adaptive
+from sparsefed.attacks.methods.alternating import AlternatingMinimisation
+from sparsefed.attacks.methods.boosting import Boosting
+from sparsefed.attacks.methods.byzantine import Gaussian, SignFlip
+from sparsefed.attacks.methods.coordinate_aware import CoordinateAware
+from sparsefed.attacks.methods.fang import FangKrum, FangTrimmedMean
+from sparsefed.attacks.methods.independent import Independent
+from sparsefed.attacks.methods.label_flip import LabelFlip
+from sparsefed.attacks.methods.model_replacement import ModelReplacement
+from sparsefed.attacks.methods.pgd import PGD
+from sparsefed.attacks.methods.slow_drip import SlowDrip
+from sparsefed.attacks.objectives.base import Auxiliary, Objective, Points
+from sparsefed.attacks.objectives.semantic import SemanticBackdoor
+from sparsefed.attacks.objectives.targeted import Targeted, TargetedFirst
+from sparsefed.attacks.objectives.trigger import TriggerBackdoor
+from sparsefed.attacks.objectives.untargeted import Untargeted
+from sparsefed.attacks.objectives.words import WordBackdoor
+from sparsefed.attacks.presence import FixedPerRound, Nobody, Once, Pool
+from sparsefed.attacks.view import Grant, Nothing, Server, View
 
 __all__ = [
     "PGD",

@@ -7,39 +7,21 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from sparsefed.attacks.view import Auxiliary, Grant, Nothing, View
-from sparsefed.data import Dataset
-from sparsefed.errors import SpecError
-from sparsefed.spec import Spec
-from sparsefed.types import ClientIds, Matrix, Vector
+from sparsefed.attacks.objectives.base import Objective
+from sparsefed.attacks.view import Grant, Nothing, View
+from sparsefed.core.spec import Spec
+from sparsefed.core.types import ClientIds, Matrix, Vector
 
 __all__ = [
     "Attack",
     "Colluding",
     "Method",
-    "Objective",
     "Presence",
     "fit_to",
     "needs_points",
     "project",
 ]
-
-
-class Objective(Spec, family=True):
-    """What the attacker wants of the final model."""
-
-    has_points: ClassVar[bool] = True
-    """Whether there are auxiliary points for a method to train on."""
-
-    @abstractmethod
-    def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary | None:
-        """The points that should go wrong and their wanted labels; None if there is no such set."""
-
-    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
-        """The labels that a data poisoner gives to the examples of its own devices."""
-        raise SpecError(f"{self!r} has no rule for relabelling the attacker's own data; needed: one that has")
 
 
 class Presence(Spec, family=True):

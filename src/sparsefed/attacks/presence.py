@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sparsefed.attacks.base import Presence
-from sparsefed.errors import SpecError
-from sparsefed.seeds import Stream, rng
-from sparsefed.types import ClientIds
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.types import ClientIds
 
-__all__ = ["FixedPerRound", "Once", "Pool"]
+__all__ = ["FixedPerRound", "Nobody", "Once", "Pool"]
 
 
 class _Window(Presence):
@@ -118,3 +118,13 @@ class Once(_InCohort):
 
     def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         return self.drawn(cohort, round, seed) & (round == self.round)
+
+
+class Nobody(Presence):
+    """No client is compromised; the attack accuracy is what an honest model reaches by its own mistakes."""
+
+    def compromised(self, clients: int, seed: int) -> np.ndarray:
+        return np.zeros(clients, bool)
+
+    def attacking(self, pool: np.ndarray, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
+        return np.zeros(len(cohort), bool)

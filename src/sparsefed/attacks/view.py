@@ -1,60 +1,19 @@
 """What an attacker knows in a round: its auxiliary set, its devices' data, and what its method is granted."""
 
-from collections.abc import Callable
 from enum import Flag, auto
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from sparsefed.attacks.objectives.base import Auxiliary, Objective
 from sparsefed.clients.base import Clients, LocalData, Work
+from sparsefed.core.errors import SpecError
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense
-from sparsefed.errors import SpecError
-from sparsefed.network import Network
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.models.network import Network
+from sparsefed.protocol.updates import Updates
 
-if TYPE_CHECKING:
-    from sparsefed.attacks.base import Objective
-
-__all__ = ["Auxiliary", "Grant", "Nothing", "Points", "Server", "View"]
-
-
-class Points(NamedTuple):
-    """Inputs and the labels that the attacker wants for them."""
-
-    inputs: Tensor
-    """`[points, ...]`, ready for the network."""
-    labels: Tensor
-    """`[points]`; of a text `[points, length]`, where `network.IGNORED` is not aimed at."""
-
-
-class Auxiliary(NamedTuple):
-    """The points that the attacker wants wrong."""
-
-    inputs: Tensor
-    """`[points, ...]`, what the attacker trains on, ready for the network."""
-    labels: Tensor
-    """The labels that the attacker wants."""
-    test_positions: np.ndarray
-    """Where these points stand in the test set; empty if they are not test points."""
-    goal: Points | None = None
-    """What counts as success, where that is not the very points that the attacker trains on."""
-
-    @property
-    def aims(self) -> Points:
-        """The points on which attack accuracy is measured."""
-        return self.goal or Points(self.inputs, self.labels)
-
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Auxiliary":
-        """The same points with all inputs changed."""
-        goal = None if self.goal is None else self.goal._replace(inputs=change(self.goal.inputs))
-        return self._replace(inputs=change(self.inputs), goal=goal)
-
-    def part(self, keep: Any) -> "Auxiliary":
-        """Some of the points that the attacker trains on, by index, slice or mask."""
-        return self._replace(inputs=self.inputs[keep], labels=self.labels[keep])
+__all__ = ["Grant", "Nothing", "Server", "View"]
 
 
 class Grant(Flag):
@@ -94,7 +53,7 @@ class View(NamedTuple):
     """What an honest client would do: the attacker owns devices that run it."""
     local: LocalData
     """The data of the compromised clients of this round; one upload is due for each."""
-    objective: "Objective"
+    objective: Objective
     auxiliary: Auxiliary | None
     """The points to get wrong; None if the objective has none (untargeted)."""
     memory: Any

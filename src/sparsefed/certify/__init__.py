@@ -16,17 +16,30 @@ from sparsefed.certify.budget import (
     l1_budget,
     l2_budget,
 )
-from sparsefed.certify.certificate import Bound, Certificate
-from sparsefed.certify.convergence import convergence_bound
-from sparsefed.certify.descent import Descent, descent
+from sparsefed.certify.certificate import (
+    Bound,
+    Certificate,
+    certified_accuracy,
+    gaps,
+    l1_reach,
+    l2_reach,
+    surviving,
+)
+from sparsefed.certify.convergence import Descent, convergence_bound, descent
 from sparsefed.certify.lipschitz import Oracle, local_steps, softmax_lipschitz, softmax_oracle
 from sparsefed.certify.lower_bound import LowerBound, lipschitz_lower_bound
 from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
-from sparsefed.certify.picture import plot_certificate
-from sparsefed.certify.predictions import certified_accuracy, gaps, l1_reach, l2_reach, surviving
-from sparsefed.certify.printed import Printed, algorithm3, theorem1, theorem2
-from sparsefed.certify.radius import log_radii, log_radius, log_weights, width
-from sparsefed.certify.report import certificate_table
+from sparsefed.certify.radius import (
+    Printed,
+    algorithm3,
+    log_radii,
+    log_radius,
+    log_weights,
+    theorem1,
+    theorem2,
+    width,
+)
+from sparsefed.certify.report import certificate_table, plot_certificate
 from sparsefed.certify.sparsity import Sparsity, measure, memory_bound, prior_gamma, prior_omega
 from sparsefed.certify.study import Study, certificate
 

@@ -11,13 +11,13 @@ from sparsefed.certify.lipschitz import Oracle, softmax_oracle
 from sparsefed.certify.lower_bound import lipschitz_lower_bound
 from sparsefed.certify.sparsity import Sparsity, measure
 from sparsefed.clients import FedAvg, Gradient, LocalData, Work
-from sparsefed.clips import AdaptiveClip, FixedClip
+from sparsefed.core.errors import SpecError
+from sparsefed.core.types import Vector
 from sparsefed.defenses import Mean, NoMasking, SparseFed, ZeroMasking
-from sparsefed.errors import SpecError
-from sparsefed.experiment import Experiment
-from sparsefed.federation import Federation
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
 from sparsefed.models import Linear
-from sparsefed.types import Vector
+from sparsefed.protocol.clips import AdaptiveClip, FixedClip
 
 __all__ = ["Step", "check_covered", "features", "steps"]
 

@@ -15,8 +15,8 @@ from pydantic import Field
 from scipy.stats import hypergeom
 
 from sparsefed.certify.checks import nonnegative, per_round, whole
-from sparsefed.errors import SpecError
-from sparsefed.spec import Spec
+from sparsefed.core.errors import SpecError
+from sparsefed.core.spec import Spec
 
 __all__ = [
     "ADDED",

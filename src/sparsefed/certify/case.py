@@ -15,10 +15,9 @@ import numpy as np
 from sparsefed.certify.along import Step
 from sparsefed.certify.budget import Counting, Threat, WorstCase, l1_budget, l2_budget
 from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
-from sparsefed.certify.printed import Printed, theorem2
-from sparsefed.certify.radius import log_radius, log_weights, width
+from sparsefed.certify.radius import Printed, log_radius, log_weights, theorem2, width
 from sparsefed.certify.sparsity import memory_bound, prior_gamma, prior_omega
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 __all__ = ["Case", "Radius"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 __all__ = ["fraction", "learning_rates", "nonnegative", "per_round", "whole"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.certify.checks import nonnegative, per_round, whole
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 __all__ = ["Oracle", "local_steps", "softmax_lipschitz", "softmax_oracle"]
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from sparsefed.certify.checks import whole
-from sparsefed.errors import SpecError
-from sparsefed.network import Network, mean_cross_entropy
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.types import Vector
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.types import Vector
+from sparsefed.models.network import Network, mean_cross_entropy
 
 __all__ = ["LowerBound", "lipschitz_lower_bound"]
 

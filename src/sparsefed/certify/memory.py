@@ -19,7 +19,7 @@ import numpy as np
 
 from sparsefed.certify.checks import learning_rates, nonnegative, per_round
 from sparsefed.certify.radius import log_radii, width
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 __all__ = ["convex_radii", "error_bound_l2", "log_memory_radii", "memory_weights"]
 

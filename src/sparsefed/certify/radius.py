@@ -6,17 +6,23 @@ Two runs of one protocol, one of them poisoned, stay within ℓ1 distance r_t of
 
 starting from r = 0. This is what the paper's proof shows (its equation 3); the closed form that it
 prints does not follow for λ < 1 and lives in `printed`. Everything here is in logarithms.
+
+What the paper prints, beside `radius`: Theorems 1 and 2 and the listing of Algorithm 3, with a flag.
+
+The theorems' last step uses (1 + aλ) ≤ (1 + a)^λ, which is Bernoulli's inequality only for λ ≥ 1 and
+is reversed below: with the paper's own λ ≤ 0.2 the closed form is no bound. The listing adds γ once,
+where Lemma 1 needs it for each of the two runs.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsefed.certify.checks import fraction, learning_rates, per_round, whole
-from sparsefed.errors import SpecError
+from sparsefed.certify.checks import fraction, learning_rates, nonnegative, per_round, whole
+from sparsefed.core.errors import SpecError
 
-__all__ = ["log_radii", "log_radius", "log_weights", "width"]
+__all__ = ["Printed", "algorithm3", "log_radii", "log_radius", "log_weights", "theorem1", "theorem2", "width"]
 
 
 def width(params: int, k: int | None = None) -> int:
@@ -115,3 +121,46 @@ def _recursion(rates: np.ndarray, growth: np.ndarray, shock: np.ndarray, decay: 
         radius = np.logaddexp(radius, rate + speed)
         path[t] = radius
     return path
+
+
+class Printed(NamedTuple):
+    """A printed value, and whether the paper's argument for it holds here."""
+
+    log_radius: float
+    """Natural logarithm of the printed expression."""
+    valid: bool
+    """False: do not rely on it; the distance can be larger."""
+    reason: str
+    """Why, in one line."""
+
+
+def theorem1(lrs: Any, *, lipschitz: float, params: int, budget: float) -> Printed:
+    """Λ (1 + dc)^Λ ρ, for the dense protocol; valid only if all λ_t ≥ 1."""
+    return theorem2(lrs, lipschitz=lipschitz, params=params, k=None, budget=budget)
+
+
+def theorem2(
+    lrs: Any, *, lipschitz: float, params: int, k: int | None, budget: float, gamma: float = 0.0
+) -> Printed:
+    """Λ (1 + wc)^Λ (ρ + 2γ) with w = min(d, 2k); valid only if all λ_t ≥ 1."""
+    lrs = learning_rates(lrs)
+    growth = nonnegative("lipschitz", lipschitz) * width(params, k)
+    shock = nonnegative("budget", budget) + 2 * nonnegative("gamma", gamma)
+    total = float(lrs.sum())  # Λ(T)
+    value = math.log(total) + total * math.log1p(growth) + (math.log(shock) if shock else -math.inf)
+    if (lrs >= 1).all():
+        return Printed(value, True, "all λ ≥ 1")
+    return Printed(value, False, f"needs all λ ≥ 1, least is {lrs.min():g}")
+
+
+def algorithm3(
+    lrs: Any, *, lipschitz: float, params: int, k: int, budget: float, gamma: float = 0.0
+) -> Printed:
+    """The listing, its undefined ε read as ρ: r ← r (1 + 2λck) + λ (ρ + γ); valid only if γ = 0."""
+    lrs, width_checked = learning_rates(lrs), width(params, k)
+    shock = nonnegative("budget", budget) + nonnegative("gamma", gamma)
+    rate = nonnegative("lipschitz", lipschitz) * 2 * k / width_checked  # the listing forgets min(d, 2k)
+    value = log_radius(lrs, lipschitz=rate, params=params, k=k, budget=np.full(len(lrs), shock))
+    if gamma == 0:
+        return Printed(value, True, "γ is 0")
+    return Printed(value, False, f"counts γ once where Lemma 1 needs it twice, γ is {gamma:g}")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sparsefed.certify.checks import fraction, nonnegative, whole
 from sparsefed.certify.radius import width
+from sparsefed.core.errors import SpecError
 from sparsefed.defenses.base import Velocity
 from sparsefed.defenses.sparsefed import Memory
-from sparsefed.errors import SpecError
 
 __all__ = ["Sparsity", "measure", "memory_bound", "prior_gamma", "prior_omega"]
 

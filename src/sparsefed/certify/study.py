@@ -10,12 +10,11 @@ from sparsefed.attacks import Pool
 from sparsefed.certify.along import Step, check_covered, features, steps
 from sparsefed.certify.budget import Counting, Known, OncePerEpoch, Threat
 from sparsefed.certify.case import Case
-from sparsefed.certify.certificate import Certificate, Points, bounds
-from sparsefed.certify.predictions import gaps, l1_reach, l2_reach
+from sparsefed.certify.certificate import Certificate, Points, bounds, gaps, l1_reach, l2_reach
+from sparsefed.core.errors import SpecError
 from sparsefed.defenses import Mean, SparseFed
-from sparsefed.errors import SpecError
-from sparsefed.experiment import Experiment
-from sparsefed.federation import Federation
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
 from sparsefed.models import Linear
 
 __all__ = ["Study", "certificate"]

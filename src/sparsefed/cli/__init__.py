@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError
 
 from sparsefed import __version__
 from sparsefed.cli import data, runs, theory
-from sparsefed.errors import SparseFedError
+from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from sparsefed import screen
 from sparsefed.cli.parts import AsJson, say, say_json
+from sparsefed.report import terminal
 
 __all__ = ["available", "fetch"]
 
@@ -17,7 +17,7 @@ def available(*, json_: AsJson = False) -> None:
         dict(zip(("name", "what", "where"), found, strict=True)) for found in sources()
     ]
     columns = {key: key for key in ("name", "what", "where")}
-    say_json(rows) if json_ else say(screen.table("", columns, rows))
+    say_json(rows) if json_ else say(terminal.table("", columns, rows))
 
 
 def fetch(name: str, *, folder: Path | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 
 __all__ = [
     "AsJson",
@@ -65,7 +65,7 @@ def use_threads(threads: int | None) -> None:
     """Compute with so many threads (PyTorch's own choice if not given), and keep large blocks of memory."""
     import torch
 
-    from sparsefed.allocator import keep_large_blocks
+    from sparsefed.core.allocator import keep_large_blocks
 
     keep_large_blocks()
     if threads is not None:

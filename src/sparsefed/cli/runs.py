@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsefed import screen
 from sparsefed.cli.parts import (
     AsJson,
     Jobs,
@@ -19,10 +18,11 @@ from sparsefed.cli.parts import (
     say_json,
     use_threads,
 )
+from sparsefed.report import terminal
 
 if TYPE_CHECKING:
-    from sparsefed.record import Row
-    from sparsefed.tables import Cell, Table
+    from sparsefed.runs.record import Row
+    from sparsefed.runs.tables import Cell, Table
 
 __all__ = ["demo", "list_", "run", "show", "table"]
 
@@ -46,15 +46,15 @@ def run(
         Print the result as JSON.
 
     """
-    from sparsefed.experiment import read_experiment
-    from sparsefed.record import Record
-    from sparsefed.simulate import play
+    from sparsefed.federation.experiment import read_experiment
+    from sparsefed.runs.record import Record
+    from sparsefed.runs.simulate import play
 
     use_threads(threads)
     experiment = read_experiment(spec, set_)
     folder = Record(runs, experiment).folder
     with Resumable(folder):
-        result = screen.watched(spec.stem, experiment.rounds, play(experiment, runs))
+        result = terminal.watched(spec.stem, experiment.rounds, play(experiment, runs))
     result = {"name": spec.stem, **result, "folder": str(folder)}
     say_json(result) if json_ else _print_run(folder)
 
@@ -70,7 +70,7 @@ def show(run: Path, *, json_: AsJson = False) -> None:
         Print the specification, the result and the rows as JSON.
 
     """
-    from sparsefed.record import find_record
+    from sparsefed.runs.record import find_record
 
     record = find_record(run)
     if json_:
@@ -93,11 +93,11 @@ def list_(family: str = "runs", *, runs: Runs = Path("runs"), json_: AsJson = Fa
         Print JSON.
 
     """
-    from sparsefed.catalog import members, past_runs
+    from sparsefed.report.catalog import members, past_runs
 
     rows = past_runs(runs) if family == "runs" else members(family)
     columns = {key: key.replace("_accuracy", " %") for key in (rows[0] if rows else {"name": ""})}
-    say_json(rows) if json_ else say(screen.table("", columns, rows))
+    say_json(rows) if json_ else say(terminal.table("", columns, rows))
 
 
 def table(
@@ -130,9 +130,9 @@ def table(
         Print the lines as JSON instead, with the values of every seed.
 
     """
-    from sparsefed.errors import named
-    from sparsefed.files import readable_errors, write_atomically
-    from sparsefed.tables import markdown, read_table, summary
+    from sparsefed.core.errors import named
+    from sparsefed.core.files import readable_errors, write_atomically
+    from sparsefed.runs.tables import markdown, read_table, summary
 
     use_threads(threads)
     plan = read_table(spec)
@@ -150,33 +150,33 @@ def table(
 
 
 def _one_by_one(plan: "Table", runs: Path) -> "list[tuple[Cell, Row]]":
-    from sparsefed.errors import named
-    from sparsefed.record import Record
-    from sparsefed.simulate import play
+    from sparsefed.core.errors import named
+    from sparsefed.runs.record import Record
+    from sparsefed.runs.simulate import play
 
     results = []
     for cell in plan.cells():
         title = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
         with Resumable(Record(runs, cell.experiment).folder), named(cell.name):
-            row = screen.watched(title, cell.experiment.rounds, play(cell.experiment, runs))
+            row = terminal.watched(title, cell.experiment.rounds, play(cell.experiment, runs))
         results.append((cell, row))
     return results
 
 
 def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tuple[Cell, Row]]":
-    from sparsefed.jobs import side_by_side
+    from sparsefed.runs.jobs import side_by_side
 
     cells = list(plan.cells())
     different = {cell.experiment.digest(): cell for cell in cells}  # equal cells are one run
     queue = [(cell.name, cell.experiment) for cell in different.values()]
     with Resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
-        found = dict(screen.counted("runs", len(queue), ended))
+        found = dict(terminal.counted("runs", len(queue), ended))
     return [(cell, found[different[cell.experiment.digest()].name]) for cell in cells]
 
 
 def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Row]]", runs: Path) -> None:
-    from sparsefed.plots import plot_accuracies, plot_columns
-    from sparsefed.record import Record
+    from sparsefed.report.plots import plot_accuracies, plot_columns
+    from sparsefed.runs.record import Record
 
     seed = plan.seeds[0]
     curves: dict[str, dict[str, list[Row]]] = {column: {} for column in plan.columns}
@@ -201,17 +201,17 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
         Print the closing table as JSON.
 
     """
-    from sparsefed.demo import demo_experiments
-    from sparsefed.plots import plot_accuracies
-    from sparsefed.record import Record, find_record
-    from sparsefed.simulate import play
+    from sparsefed.report.demo import demo_experiments
+    from sparsefed.report.plots import plot_accuracies
+    from sparsefed.runs.record import Record, find_record
+    from sparsefed.runs.simulate import play
 
     use_threads(1)  # so small a model gains nothing from a second thread, and loses much on a busy machine
     results, curves = [], {}
     for name, experiment in demo_experiments():
         folder = Record(runs, experiment).folder
         with Resumable(folder):
-            result = screen.watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
+            result = terminal.watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
         curves[name] = find_record(folder).rows()
     picture = runs / "demo.png"
@@ -219,7 +219,7 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     if json_:
         say_json(results)
     else:
-        say(screen.results(results, "The same attack, three servers"))
+        say(terminal.results(results, "The same attack, three servers"))
         say(f"picture: {picture}\nmore:    sparsefed show {results[-1]['folder']}")
 
 
@@ -230,9 +230,9 @@ def _summary(name: str, result: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _print_run(folder: Path) -> None:
-    from sparsefed.record import find_record
+    from sparsefed.runs.record import find_record
 
     record = find_record(folder)
-    say(screen.evaluations(record.rows()))
-    say(screen.details(record.experiment, record.result, record.rows()))
+    say(terminal.evaluations(record.rows()))
+    say(terminal.details(record.experiment, record.result, record.rows()))
     say(f"folder: {folder}")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sparsefed import screen
 from sparsefed.cli.parts import AsJson, Plot, Set, say, say_json
+from sparsefed.report import terminal
 
 __all__ = ["certify", "choose_k"]
 
@@ -35,15 +35,17 @@ def choose_k(
         Print JSON.
 
     """
-    from sparsefed.experiment import read_experiment
-    from sparsefed.federation import Federation
-    from sparsefed.select_k import Choice, client_updates, loss_curve, plot_loss
+    from sparsefed.defenses.choose_k import Choice, loss_curve
+    from sparsefed.federation.experiment import read_experiment
+    from sparsefed.federation.probe import client_updates
+    from sparsefed.federation.round import Federation
+    from sparsefed.report.plots import plot_loss
 
     fed = Federation.of(read_experiment(spec, set_))
     curve = loss_curve(client_updates(fed, clients))
     choice = Choice.of(curve, max_loss, clients, fed.rounds_per_epoch)._asdict()
     columns = {key: key.replace("_", " ") for key in choice}
-    say_json(choice) if json_ else say(screen.table("", columns, [choice]))
+    say_json(choice) if json_ else say(terminal.table("", columns, [choice]))
     if plot is not None:
         plot_loss(curve, max_loss, plot)
 
@@ -76,9 +78,8 @@ def certify(
 
     """
     from sparsefed.certify import certificate
-    from sparsefed.certify.picture import plot_certificate
-    from sparsefed.certify.report import certificate_table
-    from sparsefed.experiment import read_experiment
+    from sparsefed.certify.report import certificate_table, plot_certificate
+    from sparsefed.federation.experiment import read_experiment
 
     found = certificate(read_experiment(spec, set_), lipschitz=lipschitz, compromised=compromised)
     if json_:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from sparsefed.network import Network
-from sparsefed.seeds import Stream, seeded
-from sparsefed.spec import Spec
-from sparsefed.types import ClientIds, Vector
-from sparsefed.updates import Updates
+from sparsefed.core.seeds import Stream, seeded
+from sparsefed.core.spec import Spec
+from sparsefed.core.types import ClientIds, Vector
+from sparsefed.models.network import Network
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["Clients", "LocalData", "Work"]
 

@@ -16,8 +16,8 @@ from sparsefed.clients.chunks import Chunk, chunk_of, cuts
 from sparsefed.clients.ghost.base import Layer, Rows, Sums, Visitor
 from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.ghost.tied import cross_terms
-from sparsefed.types import Matrix, PerClient, Vector
-from sparsefed.updates import clip_factors
+from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.protocol.updates import clip_factors
 
 __all__ = ["Batched", "Engine"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.clients.base import LocalData
-from sparsefed.network import IGNORED
+from sparsefed.models.network import IGNORED
 
 __all__ = ["Chunk", "chunk_of", "cuts"]
 

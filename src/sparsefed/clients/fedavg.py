@@ -5,9 +5,9 @@ from pydantic import Field
 
 from sparsefed.clients.base import Clients, Work
 from sparsefed.clients.trust import fastest_training
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.types import Vector
-from sparsefed.updates import Lazy
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.types import Vector
+from sparsefed.protocol.updates import Lazy
 
 __all__ = ["FedAvg"]
 

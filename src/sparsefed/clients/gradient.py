@@ -4,8 +4,8 @@ from pydantic import Field
 
 from sparsefed.clients.base import Clients, Work
 from sparsefed.clients.trust import fastest
-from sparsefed.types import Vector
-from sparsefed.updates import Lazy
+from sparsefed.core.types import Vector
+from sparsefed.protocol.updates import Lazy
 
 __all__ = ["Gradient"]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sparsefed.clients.base import Work
-from sparsefed.types import Matrix, PerClient, Vector
-from sparsefed.updates import clip_factors
+from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.protocol.updates import clip_factors
 
 __all__ = ["Loop"]
 

@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from sparsefed.clients.base import Work
 from sparsefed.clients.chunks import cuts
-from sparsefed.network import IGNORED
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.types import Matrix, PerClient, Vector
-from sparsefed.updates import clip_factors
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.models.network import IGNORED
+from sparsefed.protocol.updates import clip_factors
 
 __all__ = ["LocalTraining", "Stacked", "worth_stacking"]
 

@@ -23,9 +23,9 @@ from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.loop import Client, Loop
 from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
-from sparsefed.network import Network
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.updates import Source
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.models.network import Network
+from sparsefed.protocol.updates import Source
 
 __all__ = ["SlowModel", "fastest", "fastest_training"]
 

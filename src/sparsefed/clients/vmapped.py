@@ -6,8 +6,8 @@ from torch.func import functional_call, grad, vmap
 
 from sparsefed.clients.chunks import Chunk
 from sparsefed.clients.ghost.base import Layer, Rows, Sums, Visitor, squared_norms
-from sparsefed.network import mean_cross_entropy
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
+from sparsefed.models.network import mean_cross_entropy
 
 __all__ = ["vmapped_pass"]
 

@@ -1,17 +1,17 @@
 """Real data: one reader per data set, partitions into clients, batched augmentation, fetching on request."""
 
-from sparsefed.data.cifar import CIFAR10, CIFAR100
 from sparsefed.data.dataset import Data, Dataset, Split
-from sparsefed.data.digits import Digits
-from sparsefed.data.dirichlet import Dirichlet
-from sparsefed.data.femnist import FEMNIST
 from sparsefed.data.fetch import available, fetch
-from sparsefed.data.mnist import MNIST, QMNIST, FashionMNIST
-from sparsefed.data.npz import Npz
-from sparsefed.data.partitions import IID, Natural, OneClass
-from sparsefed.data.population import Partition, Population
-from sparsefed.data.reddit import Reddit
-from sparsefed.data.shakespeare import Shakespeare, ShakespeareWords
+from sparsefed.data.partitions.deal import IID, Natural, OneClass
+from sparsefed.data.partitions.dirichlet import Dirichlet
+from sparsefed.data.partitions.population import Partition, Population
+from sparsefed.data.readers.cifar import CIFAR10, CIFAR100
+from sparsefed.data.readers.digits import Digits
+from sparsefed.data.readers.femnist import FEMNIST
+from sparsefed.data.readers.mnist import MNIST, QMNIST, FashionMNIST
+from sparsefed.data.readers.npz import Npz
+from sparsefed.data.readers.reddit import Reddit
+from sparsefed.data.readers.shakespeare import Shakespeare, ShakespeareWords
 
 __all__ = [
     "CIFAR10",

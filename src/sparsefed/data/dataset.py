@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsefed.core.errors import DataError
+from sparsefed.core.spec import Spec
 from sparsefed.data.augment import Augment
-from sparsefed.errors import DataError
-from sparsefed.network import IGNORED
-from sparsefed.spec import Spec
+from sparsefed.models.network import IGNORED
 
 __all__ = ["Data", "Dataset", "Split"]
 

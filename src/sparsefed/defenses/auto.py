@@ -6,12 +6,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
+from sparsefed.defenses.choose_k import least_k, loss_curve
 from sparsefed.defenses.masking import Masking, ZeroMasking
 from sparsefed.defenses.sparsefed import Memory, SparseFed
-from sparsefed.select_k import least_k, loss_curve
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["AutoMemory", "AutoSparseFed"]
 

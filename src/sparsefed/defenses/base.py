@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from sparsefed.errors import UpdateError
-from sparsefed.spec import Spec
-from sparsefed.types import PerClient, Vector
-from sparsefed.updates import Dense, Updates
+from sparsefed.core.errors import UpdateError
+from sparsefed.core.spec import Spec
+from sparsefed.core.types import PerClient, Vector
+from sparsefed.defenses.privacy import Exposure, Guarantee
+from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = ["Aggregate", "Defense", "Velocity"]
 
@@ -46,6 +47,10 @@ class Defense(Spec, family=True):
     def traffic(self, params: int) -> tuple[int, int]:
         """Numbers sent up and down per client and round; by default the whole vector both ways."""
         return params, params
+
+    def privacy(self, exposure: Exposure, delta: float = 1e-5) -> Guarantee | None:
+        """The differential privacy that this rule's noise gives; None for a rule that adds none."""
+        return None
 
     def shares(self, updates: Updates) -> PerClient:
         """How much of each client's update got into the aggregate, from 0 (dropped) to 1 (all of it)."""

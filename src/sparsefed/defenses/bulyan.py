@@ -7,12 +7,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
 from sparsefed.defenses.krum import Krum, PaperKrum
 from sparsefed.defenses.shares import central_shares, ranked_shares
 from sparsefed.kernels import mean_near_median, trimmed_mean
-from sparsefed.types import PerClient, Vector
-from sparsefed.updates import Dense, Updates
+from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = ["Bulyan", "PaperBulyan"]
 

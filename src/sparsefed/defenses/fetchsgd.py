@@ -7,12 +7,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
-from sparsefed.errors import SpecError
 from sparsefed.kernels import CountSketch
-from sparsefed.seeds import Stream, rng
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["FetchSGD", "PaperFetchSGD", "SketchMemory"]
 

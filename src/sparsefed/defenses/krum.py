@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
-from sparsefed.types import PerClient, Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["Krum", "MultiKrum", "PaperKrum"]
 

@@ -8,8 +8,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from sparsefed.spec import Spec
-from sparsefed.types import Vector
+from sparsefed.core.spec import Spec
+from sparsefed.core.types import Vector
 
 __all__ = ["Masking", "NoMasking", "SubtractMasking", "ZeroMasking"]
 

@@ -1,8 +1,8 @@
 """The plain average with server momentum (FedAvg; Algorithm 4)."""
 
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Aggregate, finite_mean
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["Mean"]
 

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
+from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows
 from sparsefed.defenses.shares import ranked_shares
 from sparsefed.kernels import median
-from sparsefed.types import PerClient, Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["Median"]
 

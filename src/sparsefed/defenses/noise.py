@@ -7,10 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.defenses.privacy import Exposure, Guarantee, gaussian_guarantee
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["GaussianNoise", "LiteralNoise", "NoiseMemory"]
 
@@ -29,7 +30,7 @@ class NoiseMemory(NamedTuple):
 class GaussianNoise(Defense):
     """The mean of n updates plus N(0, (σ/n)²) per coordinate, then server momentum.
 
-    Together with a clip this is the Gaussian mechanism; `sparsefed.privacy` says what it guarantees.
+    Together with a clip this is the Gaussian mechanism; `sparsefed.defenses.privacy` says what it guarantees.
     The paper names σ without saying where it goes; of the readings only this one has a magnitude that
     a model survives.
     """
@@ -51,6 +52,12 @@ class GaussianNoise(Defense):
     def deviation(self, clients: int) -> float:
         """Standard deviation per coordinate of the noise in a round of so many clients."""
         return self.sigma / clients
+
+    def privacy(self, exposure: Exposure, delta: float = 1e-5) -> Guarantee:
+        multiplier = 0.0
+        if self.sigma > 0 and math.isfinite(exposure.clip_norm):
+            multiplier = self.multiplier(exposure.clip_norm, exposure.cohort, exposure.lr)
+        return gaussian_guarantee(multiplier, exposure, delta)
 
     def multiplier(self, clip_norm: float, clients: int, lr: float) -> float:
         """Noise over what one participation of one client can change, in the whole run's releases."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsefed.types import PerClient
-from sparsefed.updates import Dense
+from sparsefed.core.types import PerClient
+from sparsefed.protocol.updates import Dense
 
 __all__ = ["central_shares", "ranked_shares"]
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from pydantic import Field
 
+from sparsefed.core.errors import SpecError
+from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
 from sparsefed.defenses.masking import Masking, ZeroMasking
-from sparsefed.errors import SpecError
 from sparsefed.kernels import accumulate, top_k
-from sparsefed.types import Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["Memory", "SparseFed"]
 

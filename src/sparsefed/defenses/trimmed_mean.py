@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows
 from sparsefed.defenses.shares import ranked_shares
 from sparsefed.kernels import trimmed_mean
-from sparsefed.types import PerClient, Vector
-from sparsefed.updates import Updates
+from sparsefed.protocol.updates import Updates
 
 __all__ = ["TrimmedMean"]
 

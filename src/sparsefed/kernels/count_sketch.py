@@ -12,13 +12,20 @@ import torch
 from numba import prange
 from torch import Tensor
 
+from sparsefed.core.types import Vector
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
-from sparsefed.kernels.hashes import STRETCH, hash_keys, mixed, places_and_signs, start_of
-from sparsefed.kernels.networks import network
-from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange
-from sparsefed.kernels.signs import add_signed, load_signed
+from sparsefed.kernels.hashes import (
+    STRETCH,
+    add_signed,
+    hash_keys,
+    load_signed,
+    mixed,
+    places_and_signs,
+    start_of,
+)
+from sparsefed.kernels.intrinsics.networks import network
+from sparsefed.kernels.intrinsics.rows import ROW_BYTES, aligned, average_rows, exchange
 from sparsefed.kernels.top_k import top_k
-from sparsefed.types import Vector
 
 __all__ = ["CountSketch"]
 

@@ -15,10 +15,10 @@ import torch
 from numba import prange
 from torch import Tensor
 
+from sparsefed.core.types import Matrix, PerClient
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
-from sparsefed.kernels.rows import ROW_BYTES, aligned, load_row
-from sparsefed.kernels.tiles import TILE, difference_tile, product_tile
-from sparsefed.types import Matrix, PerClient
+from sparsefed.kernels.intrinsics.rows import ROW_BYTES, aligned, load_row
+from sparsefed.kernels.intrinsics.tiles import TILE, difference_tile, product_tile
 
 __all__ = ["gram", "squared_distances"]
 

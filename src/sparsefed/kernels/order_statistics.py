@@ -13,10 +13,17 @@ import torch
 from numba import prange
 from torch import Tensor
 
+from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
-from sparsefed.kernels.networks import GROUP, network
-from sparsefed.kernels.rows import ROW_BYTES, aligned, average_rows, exchange, load_row, load_sorted
-from sparsefed.types import Matrix, PerClient, Vector
+from sparsefed.kernels.intrinsics.networks import GROUP, network
+from sparsefed.kernels.intrinsics.rows import (
+    ROW_BYTES,
+    aligned,
+    average_rows,
+    exchange,
+    load_row,
+    load_sorted,
+)
 
 __all__ = ["mean_near_median", "median", "trimmed_mean"]
 

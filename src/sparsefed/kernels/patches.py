@@ -14,9 +14,9 @@ import numpy as np
 from numba import prange
 from torch import Tensor
 
+from sparsefed.core.types import PerClient
 from sparsefed.kernels.compiled import kernel, threads
-from sparsefed.kernels.outer_products import TAPS, VECTOR_BYTES, sum_outer_products
-from sparsefed.types import PerClient
+from sparsefed.kernels.intrinsics.outer_products import TAPS, VECTOR_BYTES, sum_outer_products
 
 __all__ = ["Geometry", "direct_sums", "fits", "shifted_products"]
 

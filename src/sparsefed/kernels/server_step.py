@@ -3,8 +3,8 @@
 import torch
 from numba import prange
 
+from sparsefed.core.types import Vector
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
-from sparsefed.types import Vector
 
 __all__ = ["accumulate"]
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparsefed.errors import SpecError
-from sparsefed.network import Network
-from sparsefed.seeds import Stream, torch_generator
-from sparsefed.spec import Spec
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.spec import Spec
+from sparsefed.models.network import Network
 
 __all__ = ["Model", "check_logits", "image_shape"]
 

@@ -6,9 +6,9 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 from torch import nn
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
+from sparsefed.core.spec import load
 from sparsefed.models.base import Model
-from sparsefed.spec import load
 
 __all__ = ["Custom"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from sparsefed.errors import SpecError
+from sparsefed.core.errors import SpecError
 from sparsefed.models.base import Model
 
 __all__ = ["LSTM", "LanguageModel"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["Layer", "Outer", "Rows", "Sums", "UnsupportedError", "Visitor", "pair_sums", "squared_norms"]
 

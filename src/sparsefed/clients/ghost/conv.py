@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Rows, Sums, squared_norms
 from sparsefed.clients.ghost.patches import direct_sums, geometry_of, gram_products, weight_gradient
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["ConvLayer"]
 

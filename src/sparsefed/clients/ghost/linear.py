@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Outer, Rows, Sums, pair_sums, squared_norms
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["LinearLayer", "add_outer"]
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from sparsefed.clients.ghost.base import Layer, Outer, Rows, Sums, UnsupportedError, pair_sums
 from sparsefed.clients.ghost.linear import add_outer
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["LSTMLayer", "unrolled"]
 

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsefed.clients.ghost.base import Layer, Rows, Sums, squared_norms
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["LayerNormLayer"]
 

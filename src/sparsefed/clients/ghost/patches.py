@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsefed.clients.ghost.base import UnsupportedError, pair_sums
+from sparsefed.core.types import PerClient
 from sparsefed.kernels import patches as compiled
 from sparsefed.kernels.compiled import runs_compiled
 from sparsefed.kernels.patches import Geometry
-from sparsefed.types import PerClient
 
 __all__ = ["direct_sums", "geometry_of", "gram_products", "weight_gradient"]
 

@@ -16,7 +16,7 @@ from sparsefed.clients.ghost.embedding import EmbeddingLayer
 from sparsefed.clients.ghost.linear import LinearLayer
 from sparsefed.clients.ghost.lstm import unrolled
 from sparsefed.clients.ghost.norm import LayerNormLayer
-from sparsefed.network import IGNORED
+from sparsefed.models.network import IGNORED
 
 __all__ = ["LAYERS", "ghost_pass", "total_loss"]
 

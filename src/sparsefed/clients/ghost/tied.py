@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Outer, pair_sums
-from sparsefed.types import PerClient
+from sparsefed.core.types import PerClient
 
 __all__ = ["cross_terms"]
 

@@ -1,0 +1,1 @@
+"""How hostile uploads are made: one file per published attack."""

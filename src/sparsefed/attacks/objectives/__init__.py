@@ -1,0 +1,1 @@
+"""What an attacker wants of the model: one file per goal."""

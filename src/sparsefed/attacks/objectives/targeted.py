@@ -1,0 +1,53 @@
+"""Targeted model poisoning: chosen test points get wrong labels (Bhagoji et al., 2019; Section 3.2)."""
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from sparsefed.attacks.objectives.base import Auxiliary, Objective
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, rng
+from sparsefed.data import Dataset
+
+__all__ = ["Targeted", "TargetedFirst"]
+
+
+class _Mislabelled(Objective):
+    """Some test points, each with a random label that is not its own."""
+
+    points: int = Field(gt=0)
+    """s, the size of the auxiliary set."""
+
+    @abstractmethod
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        """Positions of the points in a test set of that size, ascending."""
+
+    def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
+        """Raises `SpecError` where the test set is smaller, or is not of one label per example."""
+        truth = dataset.test.y
+        if truth.ndim != 1 or self.points > len(truth):
+            found = f"{len(truth)} points" if truth.ndim == 1 else "a language model's text"
+            raise SpecError(f"{self!r} needs that many labelled test points, found {found}")
+        if dataset.classes < 2:
+            raise SpecError(f"{self!r} needs a wrong label to give, found data of a single class")
+        random = rng(seed, Stream.OBJECTIVE)
+        positions = self.chosen(len(truth), random)
+        shift = torch.from_numpy(random.integers(1, dataset.classes, self.points)).to(truth.device)
+        labels = (truth[positions] + shift) % dataset.classes
+        return Auxiliary(dataset.inputs(dataset.test.x[positions]), labels, positions)
+
+
+class Targeted(_Mislabelled):
+    """A random sample of test points, each with a random label that is not its own."""
+
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        return np.sort(random.choice(size, self.points, replace=False))
+
+
+class TargetedFirst(_Mislabelled):
+    """The first points of the test set, as in the paper's own code, each with a random wrong label."""
+
+    def chosen(self, size: int, random: np.random.Generator) -> np.ndarray:
+        return np.arange(self.points)

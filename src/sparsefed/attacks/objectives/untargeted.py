@@ -1,0 +1,25 @@
+"""The untargeted objective: a model that is of no use to anyone (Blanchard et al., 2017; Section 3.2)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparsefed.attacks.objectives.base import Objective
+from sparsefed.data import Dataset
+from sparsefed.models.network import IGNORED
+
+__all__ = ["Untargeted"]
+
+
+class Untargeted(Objective):
+    """Success is lost test accuracy, against the unattacked twin, or a run that does not converge."""
+
+    has_points: ClassVar[bool] = False
+
+    def auxiliary(self, dataset: Dataset, seed: int) -> None:
+        return None
+
+    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
+        """Every label y becomes classes − 1 − y."""
+        return torch.where(labels == IGNORED, labels, classes - 1 - labels)

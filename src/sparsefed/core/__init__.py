@@ -1,0 +1,1 @@
+"""What everything else stands on: specs, errors, seeds, shapes, atomic files, memory."""

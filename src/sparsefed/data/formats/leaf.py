@@ -1,0 +1,99 @@
+"""LEAF's JSON (Caldas et al., 2018): `users`, `num_samples`, and `user_data` with each user's `x` and `y`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from sparsefed.core.errors import DataError
+from sparsefed.data.dataset import Split
+from sparsefed.data.formats.files import find_folder, missing, read_bytes
+
+__all__ = ["HELD_OUT", "LeafUser", "halved", "hold_out", "leaf_files", "leaf_users", "owners"]
+
+HELD_OUT = 0.1
+"""The share of each user's data that becomes the test set where the files bring none."""
+
+
+class LeafUser(NamedTuple):
+    """One user's examples as one file has them."""
+
+    path: Path
+    name: str
+    x: list[Any]
+    y: list[Any]
+
+
+def leaf_files(name: str, folder: Path | None) -> tuple[list[Path], list[Path]]:
+    """The training and the test files: those of `train/` and `test/`, or all of the folder and none."""
+    needed = ["train/*.json and test/*.json, or *.json (LEAF's preprocessing writes them)"]
+    found = find_folder(name, folder, needed)
+    train, test, flat = (sorted(found.glob(f"{part}*.json")) for part in ("train/", "test/", ""))
+    if not (train or flat) or bool(train) != bool(test):
+        raise missing(name, needed, [found])
+    return (train, test) if train else (flat, [])
+
+
+def leaf_users(paths: list[Path]) -> Iterator[LeafUser]:
+    """Every user with examples, in the files' order, one file in memory at a time."""
+    for path in paths:
+        content = _parsed(path)
+        for name in content["users"]:
+            record = content["user_data"].get(name)
+            if not isinstance(record, dict) or not all(isinstance(record.get(key), list) for key in "xy"):
+                raise DataError(f"{path}: user {name!r} has no lists `x` and `y` in `user_data`")
+            if len(record["x"]) != len(record["y"]):
+                found = f"{len(record['x'])} examples and {len(record['y'])} labels"
+                raise DataError(f"{path}: user {name!r} has {found}, need as many")
+            if record["y"]:
+                yield LeafUser(path, name, record["x"], record["y"])
+
+
+def hold_out(users: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+    """Which examples to test with: of each user the last tenth, rounded down, in `order` or as they stand."""
+    ranked = np.arange(len(users)) if order is None else order
+    ranked = ranked[np.argsort(users[ranked], kind="stable")]
+    totals = np.bincount(users)
+    left = np.repeat(np.cumsum(totals), totals) - np.arange(len(users))  # counts down to 1 for each user
+    mask = np.empty(len(users), bool)
+    mask[ranked] = left <= np.repeat((totals * HELD_OUT).astype(np.int64), totals)
+    return mask
+
+
+def halved(split: Split, test: np.ndarray) -> tuple[Split, Split]:
+    """The examples outside and inside the mask `test`."""
+    mask, users = torch.from_numpy(test), owners(split)
+    return (
+        Split(split.x[~mask], split.y[~mask], users[~test]),
+        Split(split.x[mask], split.y[mask], users[test]),
+    )
+
+
+def owners(split: Split) -> np.ndarray:
+    """The users of a split that has them."""
+    if split.users is None:
+        raise ValueError("LEAF data always has users")
+    return split.users
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    raw = read_bytes(path)
+    try:
+        content = json.loads(raw)
+    except ValueError as problem:
+        raise DataError(f"{path}: not JSON ({problem}), the file may be truncated") from None
+    shape = {"users": list, "num_samples": list, "user_data": dict}
+    wrong = [
+        key for key in shape if not isinstance(content, dict) or not isinstance(content.get(key), shape[key])
+    ]
+    if wrong:
+        raise DataError(f"{path}: no `{wrong[0]}`, need LEAF's `users`, `num_samples` and `user_data`")
+    if not all(isinstance(name, str) for name in content["users"]):
+        raise DataError(f"{path}: `users` are not all strings")
+    found, needed = len(content["num_samples"]), len(content["users"])
+    if found != needed:
+        raise DataError(f"{path}: {found} entries of `num_samples`, need {needed}, one for each user")
+    return content

@@ -1,0 +1,113 @@
+"""What a model is worth to its owner and to the attacker, in percent as in the paper."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparsefed.attacks import Auxiliary
+from sparsefed.core.types import Vector
+from sparsefed.data import Dataset
+from sparsefed.models.network import IGNORED, Network, mean_cross_entropy
+
+__all__ = ["Evaluation", "chance", "class_accuracies", "evaluate", "outsized_impact"]
+
+BATCH = 1000
+
+
+class Evaluation(NamedTuple):
+    """One look at a model."""
+
+    test_accuracy: float
+    """Percent of the test set."""
+    test_accuracy_rest: float
+    """Percent of the test set without the auxiliary points; the stealth of an attack is its loss here."""
+    attack_accuracy: float | None
+    """Percent of the points aimed at that get the label that the attacker wants."""
+    loss: float
+    """Mean cross entropy on the test set."""
+
+
+def evaluate(network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
+    """Test and attack accuracy, and test loss, of one model."""
+    network.bind(params)
+    with network.evaluating():
+        return _evaluate(network, dataset, auxiliary)
+
+
+def _evaluate(network: Network, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
+    hits, scored, loss = [], [], 0.0
+    for x, y in zip(dataset.test.x.split(BATCH), dataset.test.y.split(BATCH), strict=True):
+        logits = network.module(network.as_precise(dataset.inputs(x)))
+        count = int((y != IGNORED).sum())
+        loss += float(mean_cross_entropy(logits, y)) * count if count else 0.0
+        hits.append(_hits(logits, y))
+        scored.append((y != IGNORED).flatten(1).sum(1) if y.ndim > 1 else torch.ones_like(y))
+    hit, total = torch.cat(hits), torch.cat(scored)
+    rest = _rest(dataset, auxiliary)
+    return Evaluation(
+        _percent(hit.sum(), total.sum()),
+        _percent(hit[rest].sum(), total[rest].sum()),
+        None if auxiliary is None else _attack_accuracy(network, auxiliary),
+        loss / max(int(total.sum()), 1),
+    )
+
+
+def class_accuracies(
+    network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None
+) -> list[float]:
+    """Percent right in each class's test points without the auxiliary ones, NaN where none is left.
+
+    Empty for a language model.
+    """
+    truth, rest = dataset.test.y, _rest(dataset, auxiliary)
+    if truth.ndim > 1:
+        return []
+    network.bind(params)
+    with network.evaluating():
+        hits = [
+            _hits(network.module(network.as_precise(dataset.inputs(x))), y)
+            for x, y in zip(dataset.test.x.split(BATCH), truth.split(BATCH), strict=True)
+        ]
+    right = truth[rest & (torch.cat(hits) > 0)].bincount(minlength=dataset.classes)
+    total = truth[rest].bincount(minlength=dataset.classes)
+    return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
+
+
+def chance(dataset: Dataset) -> float:
+    """The test accuracy of always giving the commonest label, in percent."""
+    labels = dataset.test.y[dataset.test.y != IGNORED]
+    return _percent(labels.bincount().max(), torch.tensor(labels.numel()))
+
+
+def outsized_impact(attack_accuracy: float, points: int, share: float, examples: int) -> float:
+    """OIF (Appendix B.1.6): points poisoned, over the attackers' share of the examples; or NaN."""
+    return attack_accuracy / 100 * points / (share * examples) if share > 0 else math.nan
+
+
+def _rest(dataset: Dataset, auxiliary: Auxiliary | None) -> Tensor:
+    """Mask of the test points that are not auxiliary points."""
+    rest = torch.ones(len(dataset.test.y), dtype=torch.bool, device=dataset.test.y.device)
+    if auxiliary is not None:
+        rest[torch.from_numpy(auxiliary.test_positions)] = False
+    return rest
+
+
+def _attack_accuracy(network: Network, auxiliary: Auxiliary) -> float:
+    hits = total = 0
+    inputs, labels = auxiliary.aims
+    for x, y in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
+        hits += int(_hits(network.module(x), y).sum())
+        total += int((y != IGNORED).sum())
+    return 100 * hits / total if total else math.nan
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many labels of each example are the model's first choice."""
+    right = logits.argmax(-1) == labels
+    return right.flatten(1).sum(1) if right.ndim > 1 else right.long()
+
+
+def _percent(part: Tensor, whole: Tensor) -> float:
+    return 100 * float(part) / float(whole) if float(whole) else math.nan

@@ -1,0 +1,244 @@
+"""The federation and its round, on one screen (Algorithm 1 with everything that can stand in it)."""
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsefed.attacks import Attack, Auxiliary, Grant, Nothing, Server, View
+from sparsefed.clients import LocalData, Work
+from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
+from sparsefed.core.types import ClientIds, Vector
+from sparsefed.data import Dataset, Population
+from sparsefed.federation.checks import affordable, rule_step, uploads
+from sparsefed.federation.experiment import Experiment
+from sparsefed.models.base import check_logits
+from sparsefed.models.network import Network
+from sparsefed.protocol.updates import Dense, Joined, Updates
+
+__all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
+
+
+class ServerState(NamedTuple):
+    """Everything that is remembered between rounds: the checkpoint, and all that a round depends on."""
+
+    round: int
+    """How many rounds are done."""
+    params: Vector
+    """θ."""
+    memory: Any
+    """The defense's memory."""
+    clip: Tensor
+    """The clip's memory."""
+    attacker: Any = Nothing()
+    """The attacker's memory, which the simulation keeps for it."""
+
+
+class RoundReport(NamedTuple):
+    """What happened in one round, as the simulation sees it."""
+
+    lr: float
+    clip_norm: float
+    compromised: int
+    """Compromised clients in the cohort that attacked."""
+    rejected: int
+    """Updates that were not finite or of the wrong length, and were left out."""
+    honest_norm: float
+    """Median ℓ2 norm of the honest updates before the clip."""
+    clipped: float
+    """Share of the honest updates that the clip shortened."""
+    diagnosis: dict[str, float]
+    """What the defense did, in its own numbers (`Defense.diagnose`)."""
+    seconds_honest: float
+    seconds_attack: float
+    seconds_server: float
+
+
+@dataclass(frozen=True)
+class Federation:
+    """An experiment made ready to run: data read, clients dealt, attackers drawn."""
+
+    spec: Experiment
+    dataset: Dataset
+    population: Population
+    network: Network
+    auxiliary: Auxiliary | None
+    compromised: np.ndarray
+    """Mask of the compromised clients, bool `[clients]`."""
+
+    @classmethod
+    def of(cls, spec: Experiment) -> "Federation":
+        """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
+        if spec.device.startswith("cuda") and not torch.cuda.is_available():
+            raise SpecError(f"device `{spec.device}` is not there: this machine's PyTorch sees no GPU")
+        dataset = spec.data.load().to(spec.device)
+        with affordable(spec.partition):
+            population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
+        if spec.cohort > len(population):
+            raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
+        with affordable(spec.model):
+            network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
+            network.module.to(spec.device, getattr(torch, spec.precision))
+        x, y = dataset.train.x[:2], dataset.train.y[:2]
+        check_logits(spec.model, network, dataset.inputs(x), (*y.shape, dataset.classes))
+        compromised, auxiliary = np.zeros(len(population), bool), None
+        if spec.attack is not None:
+            compromised = spec.attack.presence.compromised(len(population), spec.seed)
+            auxiliary = spec.attack.objective.auxiliary(dataset, spec.seed)
+            if auxiliary is not None:
+                auxiliary = auxiliary.mapped(network.as_precise)
+        return cls(spec, dataset, population, network, auxiliary, compromised)
+
+    @cached_property
+    def initial_state(self) -> ServerState:
+        """The server before the first round."""
+        params = self.network.vector()
+        with affordable(self.spec.defense):
+            memory = self.spec.defense.init(params, self.spec.seed)
+        attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
+        return ServerState(0, params, memory, self.spec.clip.init(), attacker)
+
+    @property
+    def rounds_per_epoch(self) -> int:
+        """Rounds in which every client is drawn once; clients left over sit the epoch out."""
+        return len(self.population) // self.spec.cohort
+
+    def cohort(self, round: int) -> ClientIds:
+        """The clients of round t = 1, 2, …: every epoch is a seeded partition of the population."""
+        epoch, place = divmod(round - 1, self.rounds_per_epoch)
+        order = _epoch_order(self.spec.seed, epoch, len(self.population))
+        return order[place * self.spec.cohort : (place + 1) * self.spec.cohort]
+
+    def evaluated(self, round: int) -> bool:
+        """Whether the model is evaluated after this round (`Experiment.evaluate_every`)."""
+        every, always = self.spec.evaluate_every or max(1, self.spec.rounds // 24), {self.spec.rounds}
+        if self.spec.attack is not None:
+            always |= {self.attack.presence.starts - 1, self.attack.presence.ends}
+            if round > self.spec.rounds - self.rounds_per_epoch:  # attack accuracy swings: mean and maximum
+                every = min(every, max(1, self.rounds_per_epoch // 3))
+        return round % every == 0 or round in always
+
+    def local_data(self, clients: ClientIds, round: int) -> LocalData:
+        """The training examples of some clients, augmented for this round."""
+        indices, sizes = self.population.gather(clients)
+        x, y = self.dataset.train.x[indices], self.dataset.train.y[indices]
+        generator = torch_generator(self.spec.seed, Stream.AUGMENT, round, device=x.device)
+        inputs = self.network.as_precise(self.dataset.training_inputs(x, generator))
+        return LocalData(clients, inputs, y, sizes)
+
+    @property
+    def attack(self) -> Attack:
+        """The attack, where there is one."""
+        if self.spec.attack is None:
+            raise SpecError("this experiment has no attack")
+        return self.spec.attack
+
+    def attacking(self, clients: ClientIds, round: int) -> np.ndarray:
+        """Which of `clients` attack in this round, bool."""
+        if self.spec.attack is None:
+            return np.zeros(len(clients), bool)
+        return self.attack.presence.attacking(self.compromised, clients, round, self.spec.seed)
+
+
+def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tuple[ServerState, RoundReport]:
+    """One communication round. With `poisoned=False` the compromised clients act like honest ones."""
+    spec, t = fed.spec, state.round + 1
+    lr = spec.schedule.lr(t, spec.rounds)
+    clip_norm = spec.clip.norm_at(lr, state.clip)
+    clock = _Clock(state.params.device)
+
+    cohort = fed.cohort(t)
+    data = fed.local_data(cohort, t)
+    bad = fed.attacking(cohort, t) & poisoned
+    work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
+    honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
+    honest = honest.as_dense() if spec.defense.needs_rows else honest
+    attacker = state.attacker
+    updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
+    norms = uploaded = honest.norms()
+    clock.lap()
+    if bad.any():
+        hostile, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted))
+        updates = Joined(admitted, hostile.admitted(clip_norm))
+        uploaded = torch.cat([norms, hostile.norms()])
+    clock.lap()
+    params, memory, diagnosis = state.params, state.memory, {}
+    if updates.count > 0:
+        server_lr = spec.clients.server_lr(lr)
+        delta, memory = rule_step(spec.defense, spec.defense.step(updates, memory, server_lr), params)
+        params = params - delta  # θ ← θ − λΔ
+        clock.lap()
+        diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
+    clock.lap()
+
+    report = RoundReport(
+        lr=lr,
+        clip_norm=clip_norm,
+        compromised=int(bad.sum()),
+        rejected=len(cohort) - updates.count,
+        honest_norm=float(norms.median()) if len(norms) else math.nan,
+        clipped=float((norms > clip_norm).double().mean()) if len(norms) else math.nan,
+        diagnosis=diagnosis,
+        seconds_honest=clock.laps[0],
+        seconds_attack=clock.laps[1],
+        seconds_server=clock.laps[2],
+    )
+    return ServerState(t, params, memory, spec.clip.next(state.clip, uploaded), attacker), report
+
+
+def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
+    """What the attack's threat model grants, and nothing else."""
+    needs = fed.attack.method.needs
+    return View(
+        network=fed.network,
+        params=state.params,
+        lr=work.lr,
+        clip_norm=fed.spec.clip.norm_at(work.lr, state.clip),
+        round=work.round,
+        cohort=fed.spec.cohort,
+        classes=fed.dataset.classes,
+        clients=fed.spec.clients,
+        local=local,
+        objective=fed.attack.objective,
+        auxiliary=fed.auxiliary and fed.auxiliary._replace(goal=None),
+        memory=state.attacker,
+        honest=honest if Grant.HONEST_UPDATES in needs else None,
+        server=Server(fed.spec.defense, state.memory) if Grant.SERVER_MEMORY in needs else None,
+    )
+
+
+def _poison(fed: Federation, view: View) -> tuple[Dense, Any]:
+    """The hostile uploads, and the attacker's memory after the round."""
+    method, path = fed.attack.method, (fed.spec.seed, Stream.ATTACK, view.round)
+    generator = torch_generator(*path)
+    with seeded(*path) if fed.network.is_random else nullcontext():
+        memory = method.learn(view, generator)
+        poison = method.craft(view._replace(memory=memory), generator)
+    return uploads(method, poison, view.uploads, view.params), memory
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, clients: int) -> np.ndarray:
+    return rng(seed, Stream.COHORT, epoch).permutation(np.arange(clients, dtype=np.int32))
+
+
+class _Clock:
+    """Seconds between laps; a GPU is waited for, or its work would count where its result is first read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.laps = device, list[float]()
+        self.last = time.perf_counter()
+
+    def lap(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.laps.append(now - self.last)
+        self.last = now
