@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 
 from sparsefed.core.errors import RunError, SpecError
+from sparsefed.core.files import append_whole, readable_errors, write_atomically
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import ServerState
-from sparsefed.core.files import append_whole, readable_errors, write_atomically
 from sparsefed.runs.sources import own_files
 
 __all__ = ["FORMAT", "Record", "Saved", "find_record"]

@@ -5,21 +5,16 @@ stand around it without callbacks.
 """
 
 import math
-import platform
 import time
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any
-
-import torch
 
 from sparsefed.federation.experiment import Experiment
-from sparsefed.federation.round import Federation, RoundReport, ServerState, run_round
 from sparsefed.federation.metrics import evaluate
-from sparsefed.runs.results import METRICS, compose, outcome_of, plain
+from sparsefed.federation.round import Federation, run_round
 from sparsefed.runs.record import Record, Row, Saved
+from sparsefed.runs.results import METRICS, compose, outcome_of, plain
 
 __all__ = ["METRICS", "play", "simulate"]
 
@@ -84,5 +79,3 @@ def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]
     if record is not None:
         record.finish(result)
     return result
-
-

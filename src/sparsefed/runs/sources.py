@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sparsefed.core.spec import Spec, load
 from sparsefed.data import Npz
 from sparsefed.models import Custom
-from sparsefed.core.spec import Spec, load
 
 __all__ = ["own_files"]
 

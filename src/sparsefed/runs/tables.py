@@ -22,10 +22,10 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from sparsefed.core.errors import SpecError, named
+from sparsefed.core.spec import Spec
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Row
 from sparsefed.runs.simulate import METRICS
-from sparsefed.core.spec import Spec
 
 __all__ = ["Cell", "Table", "markdown", "read_table", "summary"]
 

@@ -1,0 +1,1 @@
+"""Runs from first round to result: simulating, recording, resuming, tables of runs, runs in parallel."""

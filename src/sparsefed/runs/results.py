@@ -1,0 +1,181 @@
+"""What a result contains: outcome, accuracies, the attack's cost and persistence, twin, privacy, traffic."""
+
+import math
+import platform
+from importlib.metadata import version
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from sparsefed.defenses.privacy import Exposure
+from sparsefed.federation.metrics import chance, class_accuracies, outsized_impact
+from sparsefed.federation.round import Federation, RoundReport, ServerState
+from sparsefed.runs.record import Row
+
+__all__ = ["METRICS", "compose", "exposure", "outcome_of", "plain"]
+
+METRICS = (
+    "test_accuracy",
+    "test_accuracy_rest",
+    "attack_accuracy",
+    "attack_accuracy_mean",
+    "attack_accuracy_max",
+    "attack_accuracy_at_leave",
+    "persistence_rounds",
+    "oif",
+    "loss",
+    "stealth_loss",
+    "twin_test_accuracy",
+    "twin_attack_accuracy",
+    "distance_l1",
+    "distance_l2",
+    "epsilon",
+    "delta",
+    "rounds",
+    "clients",
+    "compromised",
+    "params",
+    "rejected",
+    "bytes_up_per_client",
+    "bytes_down_per_client",
+    "seconds_honest",
+    "seconds_attack",
+    "seconds_server",
+)
+"""The numbers in a result, from which a table's metrics are chosen; not every run has them all."""
+
+
+def outcome_of(state: ServerState, report: RoundReport, row: Row) -> str:
+    nothing_left = math.isnan(report.honest_norm) and report.rejected > 0
+    finite = math.isfinite(float(state.params.sum())) and math.isfinite(row.get("loss", 0.0))
+    return "diverged" if nothing_left or not finite else "trained"
+
+
+def compose(
+    fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row], outcome: str
+) -> Row:
+    # A look before the ruin says nothing of the model that is left.
+    looks = [row for row in rows if "test_accuracy" in row] if outcome == "trained" else []
+    final = looks[-1] if looks else {}
+    if outcome == "trained" and final["test_accuracy"] < 1.5 * chance(fed.dataset):
+        outcome = "did not converge"
+    result: Row = {
+        "digest": fed.spec.digest(),
+        "outcome": outcome,
+        "rounds": state.round,
+        **{
+            name: final.get(name)
+            for name in ("test_accuracy", "test_accuracy_rest", "attack_accuracy", "loss")
+        },
+        "clients": len(fed.population),
+        "compromised": int(fed.compromised.sum()),
+        "params": fed.network.size,
+        "rejected": sum(row["rejected"] for row in rows),
+        **_attack_result(fed, looks),
+        **_persistence(fed, looks),
+        **(_twin_result(fed, state, twin, final) if twin is not None else {}),
+        **_privacy(fed),
+        **_cost(fed, rows),
+        "environment": _environment(fed.spec.device),
+    }
+    return {name: plain(value) for name, value in result.items()}
+
+
+def _attack_result(fed: Federation, looks: list[Row]) -> Row:
+    """Attack accuracy over the last epoch, and what it amounts to."""
+    if fed.auxiliary is None or not looks:
+        return {}
+    since = looks[-1]["round"] - fed.rounds_per_epoch
+    late = [row["attack_accuracy"] for row in looks if row["round"] > since]
+    share = fed.attack.presence.share(fed.compromised, fed.spec.cohort)
+    points, examples = len(fed.auxiliary.aims.labels), len(fed.population.indices)
+    return {
+        "attack_accuracy_mean": fmean(late),
+        "attack_accuracy_max": max(late),
+        "oif": outsized_impact(looks[-1]["attack_accuracy"], points, share, examples),
+    }
+
+
+def _persistence(fed: Federation, looks: list[Row]) -> Row:
+    """For how many rounds at least half of what the attackers gained outlives them; None if to the end."""
+    left = fed.spec.attack.presence.ends if fed.spec.attack is not None else None
+    seen = [(row["round"], row["attack_accuracy"]) for row in looks]
+    after = [(round, hit) for round, hit in seen if left is not None and round >= left]
+    if fed.auxiliary is None or len(after) < 2:
+        return {}
+    (left, start), *later = after
+    floor = next((hit for round, hit in reversed(seen) if round < fed.attack.presence.starts), 0.0)
+    half = floor + (start - floor) / 2
+    persistence = next((round - left for round, hit in later if hit < half), None) if start > floor else 0
+    return {"attack_accuracy_at_leave": start, "persistence_rounds": persistence}
+
+
+def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: Row) -> Row:
+    """How far the attack moved the model from the one it would have been (Definition 2), and its price."""
+    difference = state.params - twin.params
+    ours, theirs = (
+        class_accuracies(fed.network, params, fed.dataset, fed.auxiliary)
+        for params in (state.params, twin.params)
+    )
+    lost = [plain(_lost(before, after)) for before, after in zip(theirs, ours, strict=True)]
+    return {
+        "stealth_loss": _lost(final.get("twin_test_accuracy_rest"), final.get("test_accuracy_rest")),
+        "stealth_loss_by_class": lost,
+        "twin_test_accuracy": final.get("twin_test_accuracy"),
+        "twin_attack_accuracy": final.get("twin_attack_accuracy"),
+        "distance_l1": float(torch.linalg.vector_norm(difference, 1)),
+        "distance_l2": float(torch.linalg.vector_norm(difference)),
+    }
+
+
+def _lost(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after
+
+
+def _privacy(fed: Federation) -> Row:
+    """What the noise of the server gives; nothing to say of a server that makes none."""
+    guarantee = fed.spec.defense.privacy(exposure(fed))
+    if guarantee is None:
+        return {}
+    return {"epsilon": guarantee.epsilon, "delta": guarantee.delta, "privacy": guarantee.why}
+
+
+def exposure(fed: Federation) -> Exposure:
+    """What the run does with one client's data."""
+    spec, memory = fed.spec, fed.spec.clip.init()
+    lrs = [spec.schedule.lr(t, spec.rounds) for t in range(1, spec.rounds + 1)]
+    return Exposure(
+        clip_norm=max(spec.clip.norm_at(lr, memory) for lr in lrs),
+        clip_learns=bool(memory.numel()),
+        cohort=spec.cohort,
+        lr=max(map(spec.clients.server_lr, lrs)),
+        times=math.ceil(spec.rounds / fed.rounds_per_epoch),
+    )
+
+
+def _cost(fed: Federation, rows: list[Row]) -> Row:
+    up, down = fed.spec.defense.traffic(fed.network.size)
+    word = torch.finfo(getattr(torch, fed.spec.precision)).bits // 8
+    parts = ("seconds_honest", "seconds_attack", "seconds_server")
+    return {
+        "bytes_up_per_client": up * word,
+        "bytes_down_per_client": down * word,
+        **{name: sum(row[name] for row in rows) for name in parts},
+    }
+
+
+def _environment(device: str) -> dict[str, Any]:
+    return {
+        "sparsefed": version("sparsefed"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def plain(value: Any) -> Any:
+    """NaN and infinity are not JSON: None stands for them."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
