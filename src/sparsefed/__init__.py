@@ -5,12 +5,26 @@ from importlib.metadata import version
 __version__ = version("sparsefed")
 
 from sparsefed import certify
-from sparsefed.attacks import PGD, Attack, Pool, Targeted
-from sparsefed.clients import FedAvg, Gradient
+from sparsefed.attacks import (
+    PGD,
+    Attack,
+    Colluding,
+    Grant,
+    Method,
+    Objective,
+    Pool,
+    Presence,
+    Targeted,
+    View,
+)
+from sparsefed.clients import Clients, FedAvg, Gradient
 from sparsefed.core.errors import DataError, RunError, SparseFedError, SpecError, UpdateError
+from sparsefed.data import Data, Dataset, Partition, Population
 from sparsefed.defenses import (
+    Aggregate,
     AutoSparseFed,
     Bulyan,
+    Defense,
     FetchSGD,
     GaussianNoise,
     Krum,
@@ -26,19 +40,26 @@ from sparsefed.defenses import (
 )
 from sparsefed.federation.experiment import Experiment, read_experiment
 from sparsefed.federation.round import Federation, ServerState, run_round
-from sparsefed.protocol.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
-from sparsefed.protocol.schedules import Constant, Triangular
+from sparsefed.models import Model
+from sparsefed.protocol.clips import AdaptiveClip, Clip, FixedClip, QuantileClip, Unclipped
+from sparsefed.protocol.schedules import Constant, Schedule, Triangular
 from sparsefed.protocol.updates import Updates, dense
 from sparsefed.runs.simulate import play, simulate
 
 __all__ = [
-    "PGD",
     "AdaptiveClip",
+    "Aggregate",
     "Attack",
     "AutoSparseFed",
     "Bulyan",
+    "Clients",
+    "Clip",
+    "Colluding",
     "Constant",
+    "Data",
     "DataError",
+    "Dataset",
+    "Defense",
     "Experiment",
     "FedAvg",
     "Federation",
@@ -46,17 +67,26 @@ __all__ = [
     "FixedClip",
     "GaussianNoise",
     "Gradient",
+    "Grant",
     "Krum",
     "LiteralNoise",
     "Mean",
     "Median",
+    "Method",
+    "Model",
     "MultiKrum",
+    "Objective",
+    "PGD",
     "PaperBulyan",
     "PaperFetchSGD",
     "PaperKrum",
+    "Partition",
     "Pool",
+    "Population",
+    "Presence",
     "QuantileClip",
     "RunError",
+    "Schedule",
     "ServerState",
     "SparseFed",
     "SparseFedError",
@@ -67,6 +97,7 @@ __all__ = [
     "Unclipped",
     "UpdateError",
     "Updates",
+    "View",
     "certify",
     "dense",
     "play",
