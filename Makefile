@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-JUDGES := .venv/.judges
+REFERENCES := .venv/.references
 
 .PHONY: setup demo test check format bench bench-peers clean
 
@@ -18,16 +18,17 @@ demo: $(STAMP)  ## the main job in under two minutes, on data that ships with sc
 	@$(BIN)/sparsefed demo
 
 # Without --no-deps pip would exchange packages of ours for older ones, and torch for a larger build.
-$(JUDGES): $(STAMP) tests/requirements-judges.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/requirements-judges.txt && touch $@ || echo "not installed: tests/requirements-judges.txt; the tests that need it will be skipped"
+$(REFERENCES): $(STAMP) tests/requirements-reference.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/requirements-reference.txt && touch $@ || echo "not installed: tests/requirements-reference.txt; the tests that need it will be skipped"
 
-test: $(JUDGES)
+test: $(REFERENCES)
 	@$(BIN)/python -m pytest
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { echo "run make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/basedpyright --level error
+	@$(BIN)/codespell
 	@$(BIN)/lint-imports --no-logo > .venv/.imports 2>&1 || { cat .venv/.imports; exit 1; }
 
 format: $(STAMP)

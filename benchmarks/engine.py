@@ -27,7 +27,7 @@ from sparsefed.models import CNN, MLP, Model, ResNet9
 from sparsefed.models.network import Network
 
 CLIENTS, CLIP, LR = 100, 1.0, 0.1
-COLOUR, GREY = (3, 32, 32), (1, 28, 28)
+COLOR, GRAY = (3, 32, 32), (1, 28, 28)
 
 
 def work_of(model: Model, shape: tuple[int, ...], examples: int) -> Work:
@@ -100,34 +100,34 @@ ROWS = {
     "engine_resnet9": Row(
         f"{ROUND} 5, ResNet9, k = 50,000",
         Goal("≤", 1.1),
-        partial(against_the_floor, ResNet9(), COLOUR, 5, 50_000),
+        partial(against_the_floor, ResNet9(), COLOR, 5, 50_000),
         seconds=120,
     ),
     "engine_resnet9_narrow": Row(
         f"{ROUND} 5, ResNet9 of width 16",
         Goal("≤", 1.15),
-        partial(against_the_floor, ResNet9(width=16), COLOUR, 5, 5_000),
+        partial(against_the_floor, ResNet9(width=16), COLOR, 5, 5_000),
         seconds=40,
     ),
     "engine_cnn": Row(
-        f"{ROUND} 5, small CNN", Goal("≤", 1.15), partial(against_the_floor, CNN(), GREY, 5, 5_000)
+        f"{ROUND} 5, small CNN", Goal("≤", 1.15), partial(against_the_floor, CNN(), GRAY, 5, 5_000)
     ),
     "engine_mlp": Row(
-        f"{ROUND} 6, MLP 784-200-200-10", None, partial(against_the_floor, MLP(), GREY, 6, 1_000)
+        f"{ROUND} 6, MLP 784-200-200-10", None, partial(against_the_floor, MLP(), GRAY, 6, 1_000)
     ),
     "engine_rows_cnn": Row(
-        "all rows / clipped sum, small CNN", None, partial(rows_against_the_sum, CNN(), GREY)
+        "all rows / clipped sum, small CNN", None, partial(rows_against_the_sum, CNN(), GRAY)
     ),
-    "engine_rows_mlp": Row("all rows / clipped sum, MLP", None, partial(rows_against_the_sum, MLP(), GREY)),
+    "engine_rows_mlp": Row("all rows / clipped sum, MLP", None, partial(rows_against_the_sum, MLP(), GRAY)),
     "fedavg_mlp": Row(
         "FedAvg of 4 local steps: times faster than the loop, MLP",
         Goal("≥", 1),
-        partial(fedavg_against_the_loop, MLP(), GREY),
+        partial(fedavg_against_the_loop, MLP(), GRAY),
     ),
     "fedavg_cnn": Row(
         "FedAvg of 4 local steps: times faster than the loop, small CNN",
         Goal("≥", 1),
-        partial(fedavg_against_the_loop, CNN(), GREY),
+        partial(fedavg_against_the_loop, CNN(), GRAY),
     ),
 }
 
@@ -143,7 +143,7 @@ def a_step(work: Work) -> Contender:
 def peak_megabytes(prepare: Callable[[Work], Contender]) -> float:
     """Peak memory of three rounds beyond what the process held before the first, trial included."""
     keep_large_blocks()
-    work = work_of(ResNet9(), COLOUR, 5)
+    work = work_of(ResNet9(), COLOR, 5)
     functional.conv2d(work.data.inputs[:1], torch.ones(1, 3, 3, 3))  # the library's own memory
     return peak_of(lambda: prepare(work))
 

@@ -89,7 +89,7 @@ def test_specs_cannot_be_changed():
     ("change", "complaint"),
     [
         ("defense.q=1", "`defense.q`: unknown key"),
-        ("colour=1", "`colour`: unknown key"),
+        ("color=1", "`color`: unknown key"),
         ("defense.k=0", "`defense.k`: Input should be greater than 0, found 0"),
         ("defense.momentum=1.5", "`defense.momentum`: Input should be less than 1, found 1.5"),
         ("defense.type=Magic", "`defense`: unknown Defense `Magic`: need one of"),

@@ -90,7 +90,7 @@ def test_every_cell_of_a_published_table_is_an_experiment_of_its_own(path: Path)
             "`reported.one.oif`: not in `metrics`; needed: one of test_accuracy, attack_accuracy",
         ),
         ("cohort = 6", "clip = { type = 'Foo' }", "row `one`, column `right`, seed 0: `clip`: unknown Clip"),
-        ("title", "tittle", "`tittle`: unknown key|`title`: missing key"),
+        ("title", "tittle", "`tittle`: unknown key|`title`: missing key"),  # codespell:ignore tittle
     ],
 )
 def test_what_makes_no_sense_is_refused_where_it_stands(tmp_path: Path, old: str, new: str, complaint: str):

@@ -105,7 +105,7 @@ def test_an_untargeted_attacker_has_no_points_and_mirrors_the_labels():
 @pytest.mark.parametrize(
     ("objective", "complaint"),
     [
-        (Targeted(points=501), r"Targeted\(points=501\) needs that many labelled test points, found 500"),
+        (Targeted(points=501), r"Targeted\(points=501\) needs that many labeled test points, found 500"),
         (
             SemanticBackdoor(source=7, target=10),
             "needs images or features of those classes, found 10 classes",

@@ -1,4 +1,4 @@
-"""Hypothesis judges results here, not seconds; tiny problems take one thread."""
+"""No deadline for Hypothesis; tiny problems take one thread."""
 
 from collections.abc import Iterator
 

@@ -20,7 +20,7 @@ def noise(n: int = 6, channels: int = 3, height: int = 12, width: int = 12) -> T
 
 
 def ramps(n: int, height: int, width: int) -> Tensor:
-    """Two channels: every pixel's column and row, counted from the image's centre."""
+    """Two channels: every pixel's column and row, counted from the image's center."""
     x = torch.arange(width) - (width - 1) / 2
     y = torch.arange(height) - (height - 1) / 2
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).repeat(n, 1, 1, 1)
@@ -97,7 +97,7 @@ def test_a_resized_crop_is_a_rectangle_inside_the_image_of_the_size_asked_for():
     assert area.std() > 0.1
     assert aspect.min() > 4 / 5 - 1e-4
     assert aspect.max() < 5 / 4 + 1e-4
-    across = crops[:, 0, 19:21, 19:21].mean((1, 2))  # the rectangle's centre
+    across = crops[:, 0, 19:21, 19:21].mean((1, 2))  # the rectangle's center
     down = crops[:, 1, 19:21, 19:21].mean((1, 2))
     assert (across.abs() / side + width / 2).max() < 0.5 + 1e-4
     assert (down.abs() / side + height / 2).max() < 0.5 + 1e-4

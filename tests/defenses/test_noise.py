@@ -93,7 +93,7 @@ def test_delta_is_what_the_two_normal_densities_say() -> None:
 
 def test_epsilon_agrees_with_an_accountant_of_privacy_losses() -> None:
     dp_accounting = pytest.importorskip(
-        "dp_accounting", reason="pip install --no-deps -r tests/requirements-judges.txt"
+        "dp_accounting", reason="pip install --no-deps -r tests/requirements-reference.txt"
     )
     from dp_accounting.pld import PLDAccountant
 

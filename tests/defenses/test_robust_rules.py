@@ -114,7 +114,7 @@ def test_bulyan_scores_again_after_each_pick() -> None:
 
 
 def test_two_who_are_each_others_nearest_tie_in_bulyans_last_picks_and_the_first_wins() -> None:
-    # Krum counts a single neighbour when few clients are left; the published rule says nothing about the tie.
+    # Krum counts a single neighbor when few clients are left; the published rule says nothing about the tie.
     matrix = np.array([[0.0], [1.0], [2.1], [3.3], [40.0], [41.0], [50.0]])
     assert Bulyan(f=1).selected(dense(matrix)).tolist()[-1] == 4
     assert Bulyan(f=1).selected(dense(matrix[[0, 1, 2, 3, 6, 5, 4]])).tolist()[-1] == 4
@@ -194,7 +194,7 @@ def test_identical_colluders_are_at_distance_exactly_zero_and_nothing_is_nan() -
 
 def test_krum_falls_for_colluders_in_a_crowd_of_strangers() -> None:
     # Appendix B.1.3: honest non-iid clients are far apart, identical colluders at distance 0. Three of them
-    # cannot win against n − f − 2 = 7 counted neighbours in theory's setting, but f + 1 too many can.
+    # cannot win against n − f − 2 = 7 counted neighbors in theory's setting, but f + 1 too many can.
     draw = np.random.default_rng(6)
     crowd = np.concatenate([draw.normal(size=(6, 50)), np.tile(draw.normal(size=50), (6, 1))])
     assert int(Krum(f=4).selected(dense(crowd))[0]) >= 6

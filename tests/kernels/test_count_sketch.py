@@ -76,14 +76,14 @@ def test_estimates_are_unbiased_with_the_variance_of_theory() -> None:
 
 def test_neighbours_never_collide_and_strangers_collide_as_often_as_chance_has_it() -> None:
     columns, trials = 64, 4000
-    pairs = {"neighbours": (3, 17), "same lane": (5, 5 + 32 * 9), "other lane": (5, 11 + 32 * 9)}
+    pairs = {"neighbors": (3, 17), "same lane": (5, 5 + 32 * 9), "other lane": (5, 11 + 32 * 9)}
     hits = dict.fromkeys(pairs, 0)
     for seed in range(trials):
         sketch = CountSketch(1, columns, 1000, seed)
         for name, pair in pairs.items():
             first, second = sketch.cells(torch.tensor(pair))[0].tolist()
             hits[name] += first == second
-    assert hits["neighbours"] == 0
+    assert hits["neighbors"] == 0
     expected = trials / columns
     for name in ("same lane", "other lane"):
         assert abs(hits[name] - expected) < 5 * expected**0.5

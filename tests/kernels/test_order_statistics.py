@@ -98,7 +98,7 @@ def test_few_columns_strided_rows_and_half_precision_go_through_pytorch() -> Non
         )
         np.testing.assert_allclose(median(other).double().numpy(), exact[len(exact) // 2], **tolerance)
         got = mean_near_median(other, 2).double().numpy()
-        if other.dtype != torch.bfloat16:  # rounding moves the neighbours of the median
+        if other.dtype != torch.bfloat16:  # rounding moves the neighbors of the median
             np.testing.assert_allclose(got, near_median(exact, 2), rtol=1e-5, atol=1e-5)
 
 

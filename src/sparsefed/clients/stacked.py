@@ -49,7 +49,7 @@ class _Plan(NamedTuple):
 
 
 def worth_stacking(module: nn.Module) -> bool:
-    """Whether all parameters are of linear and normalising layers and embeddings."""
+    """Whether all parameters are of linear and normalizing layers and embeddings."""
     known = (nn.Linear, nn.LayerNorm, nn.Embedding)
     owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
     return all(isinstance(part, known) for part in owners)

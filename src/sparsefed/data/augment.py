@@ -91,7 +91,7 @@ class ResizedCrop:
 
 @dataclass(frozen=True)
 class Rotation:
-    """Each image turned about its centre by up to `degrees` either way, bilinearly."""
+    """Each image turned about its center by up to `degrees` either way, bilinearly."""
 
     degrees: float
     fill: float

@@ -71,7 +71,7 @@ class Dataset:
         return replace(self, train=train, test=test)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Examples as the model's inputs: float32 normalised images or features, int64 tokens."""
+        """Examples as the model's inputs: float32 normalized images or features, int64 tokens."""
         if not (x.dtype == torch.uint8 or x.is_floating_point()):
             return x.long()
         return self._normalised(_unit(x))

@@ -1,6 +1,6 @@
 """The count sketch (Charikar et al., 2002): r signed, hashed copies of a vector, each in c cells.
 
-Nothing is stored but r keys: places and signs are computed on the fly, for 32 neighbours at a time
+Nothing is stored but r keys: places and signs are computed on the fly, for 32 neighbors at a time
 (`sparsefed.kernels.hashes`), so that the work is adding short rows to a table that fits the cache.
 """
 

@@ -1,6 +1,6 @@
 """The hashes of a count sketch: a place and 32 signs for every stretch of 32 coordinates, from a key.
 
-Neighbours stay neighbours: coordinate 32·b + i of a vector goes to cell (start(b) + i) mod columns. Any two
+Neighbors stay neighbors: coordinate 32·b + i of a vector goes to cell (start(b) + i) mod columns. Any two
 coordinates of different stretches still collide with probability 1/columns, those of one stretch never do,
 and every coordinate has its own random sign, so each estimate has the mean and (at most) the variance of a
 sketch that hashes every coordinate by itself; but one hash and one cache line serve 32 coordinates.
@@ -9,7 +9,7 @@ The mixing is SplitMix64 (Steele et al., 2014), unsigned 64-bit arithmetic that 
 the range reduction is a multiplication and a shift (Lemire, 2019), exact for fewer than 2³¹ columns. The
 same formulas stand here twice, for compiled code and for PyTorch, and give the same bits.
 
-Vector instructions for a count sketch, in LLVM's own terms: 32 neighbours, each with its own sign.
+Vector instructions for a count sketch, in LLVM's own terms: 32 neighbors, each with its own sign.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ __all__ = ["STRETCH", "add_signed", "hash_keys", "load_signed", "mixed", "places
 
 
 STRETCH = 32
-"""How many neighbouring coordinates share a hash."""
+"""How many neighboring coordinates share a hash."""
 
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 

@@ -88,7 +88,7 @@ def _in_blocks(reduce, matrix: Matrix, factors: PerClient | None, indices: Tenso
 
 
 def _near_median(rows: Matrix, count: int) -> Vector:
-    """The same in PyTorch, of sorted columns: the chosen values are neighbours in rank."""
+    """The same in PyTorch, of sorted columns: the chosen values are neighbors in rank."""
     middle = (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
     farther = rows[count:] - middle < middle - rows[: len(rows) - count]
     first = farther.sum(dim=0)
@@ -138,7 +138,7 @@ def _sort_block(numbers, starts, factors, comparators, scratch):
 
 @kernel()
 def _average_near_median(rows, lanes, ranks, result):
-    """The `count` nearest are neighbours in rank: move the window up while the value above it is nearer."""
+    """The `count` nearest are neighbors in rank: move the window up while the value above it is nearer."""
     low, high, count = ranks
     table = rows.reshape(-1, lanes)
     middle = (table[(len(table) - 1) // 2] + table[len(table) // 2]) / 2

@@ -51,7 +51,7 @@ def direct_sums(geometry: Geometry, images: Tensor, gradients: Tensor) -> Tensor
 
 
 def _tiles(geometry: Geometry, row: int, channels: int) -> np.ndarray:
-    """(place in the image, first tap, taps) of all tiles; taps of a tile are neighbours in the image."""
+    """(place in the image, first tap, taps) of all tiles; taps of a tile are neighbors in the image."""
     (height, width), (below, beside) = geometry.kernel, geometry.dilation
     runs = [(y * below * row, width * channels) for y in range(height)]
     if beside > 1:
@@ -102,7 +102,7 @@ def _padded(images, padding):
 
 @kernel()
 def _row_of_tiles(image, start, steps, gradients, out, tap, taps):  # noqa: PLR0917
-    """Some taps against all units; the last vector of units overlaps its neighbour if it must."""
+    """Some taps against all units; the last vector of units overlaps its neighbor if it must."""
     lanes, units = VECTOR_BYTES // out.itemsize, out.shape[1]
     pairs = units // (2 * lanes)
     for pair in range(pairs):

@@ -1,4 +1,4 @@
-"""ResNet101 (He et al., 2016) with layer normalisation: the paper's model for FEMNIST."""
+"""ResNet101 (He et al., 2016) with layer normalization: the paper's model for FEMNIST."""
 
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ EXPANSION = 4
 class ResNet101(Model):
     """43,124,350 parameters on 1×28×28 with 62 classes.
 
-    Layer normalisation runs over (channels, height, width) with one weight and one bias per
+    Layer normalization runs over (channels, height, width) with one weight and one bias per
     element, so a model fits one image size; the number of parameters depends on it. The stride of
     a bottleneck is in its 3×3 convolution.
     """
@@ -51,7 +51,7 @@ def halved(shape: Shape, stride: int) -> Shape:
 
 
 class NormedConv(nn.Module):
-    """A convolution without bias, then layer normalisation of the whole image."""
+    """A convolution without bias, then layer normalization of the whole image."""
 
     def __init__(self, shape: Shape, filters: int, kernel: int, stride: int = 1) -> None:
         super().__init__()

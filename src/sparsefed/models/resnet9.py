@@ -1,4 +1,4 @@
-"""ResNet9 without batch normalisation (Page, 2019): the paper's model for CIFAR and Fashion-MNIST."""
+"""ResNet9 without batch normalization (Page, 2019): the paper's model for CIFAR and Fashion-MNIST."""
 
 from pydantic import PositiveInt
 from torch import Tensor, nn

@@ -80,7 +80,7 @@ def _legend_beside(figure: Any, panel: Any) -> None:
 
 
 def _draw(panel: Any, runs: dict[str, list[Row]], key: str) -> None:
-    """One line per run; more than the ten colours that differ clearly are told apart by dashes too."""
+    """One line per run; more than the ten colors that differ clearly are told apart by dashes too."""
     for place, (name, rows) in enumerate(runs.items()):
         looks = [row for row in rows if row.get(key) is not None]
         style = ("-", "--", ":")[place // 10 % 3]

@@ -1,4 +1,4 @@
-"""Alternating minimisation of the attack and of its visibility (Bhagoji et al., 2019, Section 3.4)."""
+"""Alternating minimization of the attack and of its visibility (Bhagoji et al., 2019, Section 3.4)."""
 
 import torch
 from pydantic import Field

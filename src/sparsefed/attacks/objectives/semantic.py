@@ -17,7 +17,7 @@ class SemanticBackdoor(Objective):
     """All test points of class `source` get the label `target`: 7 → 1 in Table 2, 4 → 9 in Table 16."""
 
     source: int = Field(ge=0)
-    """The class that should no longer be recognised."""
+    """The class that should no longer be recognized."""
     target: int = Field(ge=0)
     """The class that it should be taken for."""
 

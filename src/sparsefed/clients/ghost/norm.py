@@ -1,4 +1,4 @@
-"""Layer normalisation: gᵢ = Σₜ dyₜ·x̂ₜ and Σₜ dyₜ, elementwise, so small that they are kept."""
+"""Layer normalization: gᵢ = Σₜ dyₜ·x̂ₜ and Σₜ dyₜ, elementwise, so small that they are kept."""
 
 from torch import Tensor
 from torch.nn import functional

@@ -37,7 +37,7 @@ class IID(SizedPartition):
 
 
 class OneClass(SizedPartition):
-    """Every client owns examples of a single class; neighbouring clients share it.
+    """Every client owns examples of a single class; neighboring clients share it.
 
     Classes get clients in proportion to their size (largest remainder). A client owns `per_client`
     examples; where a class has too few for that (60,000 MNIST digits in 10,000 × 6: no class is a

@@ -15,7 +15,7 @@ class Dirichlet(SizedPartition):
 
     For balanced classes that is the usual Dir(α, …, α). All clients own equally many examples.
     Without `replace`, an example wanted of a class that is used up comes from the client's other
-    classes instead, in its mix's proportions; no client is favoured.
+    classes instead, in its mix's proportions; no client is favored.
     """
 
     alpha: PositiveFloat

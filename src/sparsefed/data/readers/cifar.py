@@ -23,9 +23,9 @@ AUGMENT = InOrder((Crop(pad=4), Flip()))
 
 
 class CIFAR10(Data):
-    """Colour photographs of 10 classes, 50,000 to train and 10,000 to test, 3×32×32 bytes.
+    """Color photographs of 10 classes, 50,000 to train and 10,000 to test, 3×32×32 bytes.
 
-    Normalised per channel; training images are shifted by up to 4 pixels (mirrored at the border)
+    Normalized per channel; training images are shifted by up to 4 pixels (mirrored at the border)
     and flipped.
     """
 
@@ -96,7 +96,7 @@ class CIFAR10(Data):
 
 
 class CIFAR100(CIFAR10):
-    """Colour photographs of 100 classes in CIFAR-10's format; the fine labels."""
+    """Color photographs of 100 classes in CIFAR-10's format; the fine labels."""
 
     name: ClassVar[str] = "cifar100"
     inner: ClassVar[str] = "cifar-100-python"

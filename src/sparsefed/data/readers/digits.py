@@ -15,7 +15,7 @@ SHUFFLE = 0  # a constant, so that every experiment shares one test set
 class Digits(Data):
     """1,797 digits of 8×8 pixels, 10 classes, cut once and for all into 1,297 to train and 500 to test.
 
-    Images are float32 `[1, 8, 8]`, the 17 grey levels scaled to [0, 1].
+    Images are float32 `[1, 8, 8]`, the 17 gray levels scaled to [0, 1].
     """
 
     def load(self) -> Dataset:

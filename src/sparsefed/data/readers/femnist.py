@@ -28,7 +28,7 @@ class FEMNIST(Data):
     """Handwritten digits and letters, 62 classes, 28×28, with their writers as users.
 
     Reads LEAF's JSON; where the files bring no test set, a tenth of each writer's images, drawn once
-    and for all, is held out. Normalised; training images are shifted, stretched and turned, not flipped.
+    and for all, is held out. Normalized; training images are shifted, stretched and turned, not flipped.
     """
 
     folder: Path | None = None

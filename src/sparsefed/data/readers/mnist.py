@@ -19,7 +19,7 @@ CLASS, WRITER = 0, 2  # columns of QMNIST's extended labels
 class MNIST(Data):
     """Handwritten digits, 60,000 to train and 10,000 to test, 28×28 bytes (LeCun et al., 1998).
 
-    Neither normalised nor augmented: inputs are in [0, 1].
+    Neither normalized nor augmented: inputs are in [0, 1].
     """
 
     folder: Path | None = None

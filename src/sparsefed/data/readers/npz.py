@@ -24,7 +24,7 @@ class Npz(Data):
 
     `x` is one of: uint8 images `[n, height, width]` or `[n, channels, height, width]`; floats, images
     or features `[n, m]`; integer tokens `[n, length]`, with the next tokens as `y`. `y` is otherwise
-    one class per example, from 0. Inputs are neither normalised nor augmented. `users` (integers) owns
+    one class per example, from 0. Inputs are neither normalized nor augmented. `users` (integers) owns
     the training examples. Pickled objects are refused.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["GROUP", "batcher", "network"]
 
 GROUP = 8
-"""How many neighbouring wires `sparsefed.kernels.intrinsics.rows.load_sorted` sorts in registers."""
+"""How many neighboring wires `sparsefed.kernels.intrinsics.rows.load_sorted` sorts in registers."""
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ ALIGNMENT = 64
 
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array whose data start at a multiple of 64 bytes."""
+    """An uninitialized array whose data start at a multiple of 64 bytes."""
     room = np.empty(count + ALIGNMENT, dtype)
     start = (-room.ctypes.data % ALIGNMENT) // room.itemsize
     return room[start : start + count]

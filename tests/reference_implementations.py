@@ -38,7 +38,7 @@ def _bare_packages(top: str, *inner: str) -> Iterator[None]:
     """Packages whose modules can be imported but whose `__init__` is not run; gone again afterwards."""
     found = importlib.util.find_spec(top)
     if found is None or not found.submodule_search_locations:
-        pytest.skip(f"needs {top}: pip install --no-deps -r tests/requirements-judges.txt")
+        pytest.skip(f"needs {top}: pip install --no-deps -r tests/requirements-reference.txt")
     before = set(sys.modules)
     root = Path(found.submodule_search_locations[0]).parent
     for name in (top, *inner):

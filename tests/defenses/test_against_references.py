@@ -8,9 +8,9 @@ Flower takes a proportion to trim, and rounds down what that makes.
 from collections.abc import Iterator
 from types import ModuleType
 
-import judges
 import numpy as np
 import pytest
+import reference_implementations
 
 from sparsefed.defenses import Aggregate, Bulyan, Krum, Median, MultiKrum, TrimmedMean
 from sparsefed.protocol.updates import dense
@@ -20,12 +20,12 @@ CASES = 1000
 
 @pytest.fixture(scope="module")
 def byzfl() -> ModuleType:
-    return judges.byzfl_rules()
+    return reference_implementations.byzfl_rules()
 
 
 @pytest.fixture(scope="module")
 def flower() -> ModuleType:
-    return judges.flower_rules()
+    return reference_implementations.flower_rules()
 
 
 def rounds(least: int = 1, per_f: int = 2) -> Iterator[tuple[np.ndarray, int]]:
