@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from test_spec import TEXT
 
+import sparsefed
 from sparsefed import cli
 
 
@@ -103,7 +104,7 @@ def test_bad_input_is_one_line_and_exit_code_2(call: Any, words: tuple[str, ...]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(here: Path):
-    command = [sys.executable, "-c", "from sparsefed.cli import main; main()"]
+    command = [sys.executable, "-m", "sparsefed"]
     words = ["run", "spec.toml", "--set", "rounds=100000"]
     process = subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True, env={**os.environ})
     deadline = time.monotonic() + 60
@@ -119,9 +120,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path):
     assert len(rows) > 1
 
 
-def test_the_version_is_the_packages(call: Any):
-    import sparsefed
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("run", "--help")])
+def test_help_waits_for_nothing_that_computes(words: tuple[str, ...]):
+    code = f"import sys; from sparsefed.cli import app; app({list(words)}, result_action='return_value')"
+    loaded = subprocess.check_output(
+        [sys.executable, "-c", f"{code}; print('loaded', *sys.modules)"], text=True
+    ).split("loaded ")[1]
+    assert not {"torch", "numpy", "pydantic", "matplotlib"} & set(loaded.split())
 
+
+def test_every_public_name_can_be_imported():
+    assert all(hasattr(sparsefed, name) for name in sparsefed.__all__)
+    assert set(sparsefed.__all__) <= set(dir(sparsefed))
+
+
+def test_the_version_is_the_packages(call: Any):
     assert call("--version")[1].strip() == sparsefed.__version__
 
 

@@ -103,7 +103,7 @@ def test_a_table_of_two_jobs_prints_what_a_table_of_one_prints(tmp_path: Path):
 def start(folder: Path, table: str) -> "subprocess.Popen[str]":
     """`sparsefed table` of two jobs, in a folder."""
     (folder / "table.toml").write_text(table)
-    command = [sys.executable, "-c", "from sparsefed.cli import main; main()", "table", "table.toml"]
+    command = [sys.executable, "-m", "sparsefed", "table", "table.toml"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, "--jobs", "2"], cwd=folder, env={**os.environ}, **pipes)
 

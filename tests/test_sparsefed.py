@@ -1,8 +1,7 @@
 """What Algorithm 1 promises of every step, whatever the updates."""
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import sparsefed as sf
 

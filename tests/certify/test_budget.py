@@ -7,8 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import sparsefed
 from sparsefed.certify import (

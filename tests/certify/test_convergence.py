@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from certify_protocols import SoftmaxRegression, top_k_rows
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.certify import convergence_bound, softmax_oracle
 from sparsefed.certify.convergence import descent

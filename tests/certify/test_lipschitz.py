@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 from certify_protocols import SoftmaxRegression
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.certify import Oracle, lipschitz_lower_bound, local_steps, softmax_lipschitz, softmax_oracle
 from sparsefed.core.errors import SpecError

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from certify_protocols import SoftmaxRegression, descend
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.certify import (
     convex_radii,

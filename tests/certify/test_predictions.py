@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.certify import certified_accuracy, gaps, l1_reach, l2_reach, surviving
 from sparsefed.core.errors import SpecError

@@ -6,8 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from certify_protocols import worst_dense, worst_sparse
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sparsefed.certify import algorithm3, log_radii, log_radius, log_weights, theorem1, theorem2, width

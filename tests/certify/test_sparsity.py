@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import sparsefed
 from sparsefed.certify import measure, memory_bound, prior_gamma, prior_omega

@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.clients import LocalData
 from sparsefed.clients.chunks import WASTE, chunk_of, cuts

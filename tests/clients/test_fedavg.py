@@ -18,8 +18,7 @@ from cohorts import (
 )
 from torch import nn
 
-from sparsefed.clients import FedAvg, Gradient
-from sparsefed.clients import stacked as stacked_module
+from sparsefed.clients import FedAvg, Gradient, stacked as stacked_module
 from sparsefed.clients.loop import Loop
 from sparsefed.clients.stacked import Stacked
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cohorts import CLASSES, RAGGED, assert_equal_sources, image_work, layer_work, loop_of, softmax_gradient
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from sparsefed.clients import Gradient

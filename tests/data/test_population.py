@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.core.errors import DataError, SpecError
 from sparsefed.data import IID, MNIST, QMNIST, Dirichlet, Natural, OneClass, Partition, Population, Split

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import small
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import sparsefed as sf
 from sparsefed.federation.round import Federation, run_round

@@ -5,8 +5,7 @@ import oracles_defenses as oracle
 import pytest
 import small
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sparsefed.core.errors import SpecError
 from sparsefed.defenses.choose_k import least_k, loss_curve, scanned_k

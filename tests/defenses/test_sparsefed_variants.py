@@ -6,8 +6,7 @@ import numpy as np
 import oracles_defenses as oracle
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sparsefed.defenses import (
     AutoSparseFed,

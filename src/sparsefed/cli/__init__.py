@@ -1,13 +1,12 @@
 """The command line: parse, call, print."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from sparsefed import __version__
+import sparsefed
 from sparsefed.cli import data, runs, theory
 from sparsefed.core.errors import SparseFedError
 
@@ -16,7 +15,8 @@ __all__ = ["app", "main"]
 app = App(
     "sparsefed",
     help="Federated learning among poisoners: attacks, defenses, certificates.",
-    version=__version__,
+    help_format="plaintext",  # examples stay as they are written; Markdown would take a while to load
+    version=lambda: sparsefed.__version__,
 )
 data_app = App("data", help="Data sets: what is here, and how to get the rest.")
 data_app.default(data.available)
@@ -30,7 +30,6 @@ app.command(runs.list_, name="list")
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where a shell has SIGINT ignored
     app.suppress_keyboard_interrupt = False
     try:
         app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)

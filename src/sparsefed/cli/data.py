@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from sparsefed.cli.parts import AsJson, say, say_json
-from sparsefed.report import terminal
 
 __all__ = ["available", "fetch"]
 
@@ -12,6 +11,7 @@ __all__ = ["available", "fetch"]
 def available(*, json_: AsJson = False) -> None:
     """List the data sets, and where each was found or how to get it."""
     from sparsefed.data import available as sources
+    from sparsefed.report import terminal
 
     rows: list[dict[str, Any]] = [
         dict(zip(("name", "what", "where"), found, strict=True)) for found in sources()

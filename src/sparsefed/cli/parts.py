@@ -1,24 +1,26 @@
 """What the commands share: their options, and how they print."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
 from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.interrupts import interruptible
 
 __all__ = [
     "AsJson",
     "Jobs",
     "Out",
     "Plot",
-    "Resumable",
     "Runs",
     "Set",
     "Threads",
+    "resumable",
     "say",
     "say_json",
     "use_threads",
@@ -48,17 +50,15 @@ Threads = Annotated[int | None, Parameter("--threads")]
 Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
 
 
-class Resumable:
-    """Turns Ctrl-C into a line that says how to go on."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(problem, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"stopped; saved in {self.folder}: the same command goes on from there")
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM end a run that saves, with a line that says how to go on."""
+    stops = [number for number in (SIGINT, SIGTERM) if getsignal(number) is not SIG_IGN]
+    try:
+        with interruptible(*stops):
+            yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; saved in {folder}; run the same command to resume") from None
 
 
 def use_threads(threads: int | None) -> None:
@@ -76,6 +76,8 @@ def use_threads(threads: int | None) -> None:
 
 def say(what: Any) -> None:
     """Print text as it is, or a table; for a pipe as wide as it needs to be."""
+    from rich.console import Console
+
     console = Console()
     console = console if console.is_terminal else Console(width=1000)
     console.print(what, soft_wrap=isinstance(what, str), highlight=False, markup=not isinstance(what, str))

@@ -10,15 +10,14 @@ from sparsefed.cli.parts import (
     Jobs,
     Out,
     Plot,
-    Resumable,
     Runs,
     Set,
     Threads,
+    resumable,
     say,
     say_json,
     use_threads,
 )
-from sparsefed.report import terminal
 
 if TYPE_CHECKING:
     from sparsefed.runs.record import Row
@@ -47,14 +46,15 @@ def run(
 
     """
     from sparsefed.federation.experiment import read_experiment
+    from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record
     from sparsefed.runs.simulate import play
 
     use_threads(threads)
     experiment = read_experiment(spec, set_)
     folder = Record(runs, experiment).folder
-    with Resumable(folder):
-        result = terminal.watched(spec.stem, experiment.rounds, play(experiment, runs))
+    with resumable(folder):
+        result = watched(spec.stem, experiment.rounds, play(experiment, runs))
     result = {"name": spec.stem, **result, "folder": str(folder)}
     say_json(result) if json_ else _print_run(folder)
 
@@ -93,6 +93,7 @@ def list_(family: str = "runs", *, runs: Runs = Path("runs"), json_: AsJson = Fa
         Print JSON.
 
     """
+    from sparsefed.report import terminal
     from sparsefed.report.catalog import members, past_runs
 
     rows = past_runs(runs) if family == "runs" else members(family)
@@ -151,26 +152,28 @@ def table(
 
 def _one_by_one(plan: "Table", runs: Path) -> "list[tuple[Cell, Row]]":
     from sparsefed.core.errors import named
+    from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record
     from sparsefed.runs.simulate import play
 
     results = []
     for cell in plan.cells():
         title = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
-        with Resumable(Record(runs, cell.experiment).folder), named(cell.name):
-            row = terminal.watched(title, cell.experiment.rounds, play(cell.experiment, runs))
+        with resumable(Record(runs, cell.experiment).folder), named(cell.name):
+            row = watched(title, cell.experiment.rounds, play(cell.experiment, runs))
         results.append((cell, row))
     return results
 
 
 def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tuple[Cell, Row]]":
+    from sparsefed.report.progress import counted
     from sparsefed.runs.jobs import side_by_side
 
     cells = list(plan.cells())
     different = {cell.experiment.digest(): cell for cell in cells}  # equal cells are one run
     queue = [(cell.name, cell.experiment) for cell in different.values()]
-    with Resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
-        found = dict(terminal.counted("runs", len(queue), ended))
+    with resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
+        found = dict(counted("runs", len(queue), ended))
     return [(cell, found[different[cell.experiment.digest()].name]) for cell in cells]
 
 
@@ -201,8 +204,10 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
         Print the closing table as JSON.
 
     """
+    from sparsefed.report import terminal
     from sparsefed.report.demo import demo_experiments
     from sparsefed.report.plots import plot_accuracies
+    from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record, find_record
     from sparsefed.runs.simulate import play
 
@@ -210,8 +215,8 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     results, curves = [], {}
     for name, experiment in demo_experiments():
         folder = Record(runs, experiment).folder
-        with Resumable(folder):
-            result = terminal.watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
+        with resumable(folder):
+            result = watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
         curves[name] = find_record(folder).rows()
     picture = runs / "demo.png"
@@ -230,6 +235,7 @@ def _summary(name: str, result: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _print_run(folder: Path) -> None:
+    from sparsefed.report import terminal
     from sparsefed.runs.record import find_record
 
     record = find_record(folder)

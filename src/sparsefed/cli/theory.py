@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from sparsefed.cli.parts import AsJson, Plot, Set, say, say_json
-from sparsefed.report import terminal
 
 __all__ = ["certify", "choose_k"]
 
@@ -39,6 +38,7 @@ def choose_k(
     from sparsefed.federation.experiment import read_experiment
     from sparsefed.federation.probe import client_updates
     from sparsefed.federation.round import Federation
+    from sparsefed.report import terminal
     from sparsefed.report.plots import plot_loss
 
     fed = Federation.of(read_experiment(spec, set_))

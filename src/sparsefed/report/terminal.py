@@ -1,64 +1,15 @@
-"""What a person sees in the terminal: progress while it runs, and a table when it is done."""
+"""Tables in the terminal."""
 
-import time
-from collections.abc import Generator, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sparsefed.federation.experiment import Experiment
-from sparsefed.runs.record import Row
+if TYPE_CHECKING:  # what prints must not wait for what computes
+    from sparsefed.federation.experiment import Experiment
 
-__all__ = ["counted", "details", "evaluations", "number", "results", "table", "watched"]
+__all__ = ["details", "evaluations", "number", "results", "table"]
 
-T = TypeVar("T")
-
-
-def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
-    """Exhaust `rows` with a progress line on the error output; quiet where that is not a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[look]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=rounds, speed="", look="")
-        return _followed(rows, progress, task)
-
-
-def counted(name: str, total: int, items: Iterator[T]) -> Iterator[T]:
-    """`items` as they come, with a progress line on the error output; quiet where that is not a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, total, description=name)
-
-
-def _followed(rows: Generator[Row, None, Row], progress: Progress, task: TaskID) -> Row:
-    started, done = time.monotonic(), 0
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration as end:
-            return end.value
-        done += 1
-        speed = f"{done / max(time.monotonic() - started, 1e-9):.1f} rounds/s"
-        progress.update(task, completed=row["round"], speed=speed)
-        if "test_accuracy" in row:
-            attack = row["attack_accuracy"]
-            look = f"test {number(row['test_accuracy'])} %"
-            progress.update(task, look=look + (f", attack {number(attack)} %" if attack is not None else ""))
+Row = dict[str, Any]
 
 
 def number(value: Any) -> str:
@@ -119,7 +70,7 @@ def evaluations(rows: list[Row], most: int = 12) -> Table:
     return table("", present, chosen)
 
 
-def details(experiment: Experiment, result: Row | None, rows: list[Row]) -> Table:
+def details(experiment: "Experiment", result: Row | None, rows: list[Row]) -> Table:
     """Everything that is known of one run, a line each."""
     shown = Table(show_header=False, box=None, pad_edge=False)
     shown.add_column(style="bold")

@@ -10,10 +10,10 @@ from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, NoReturn
 
 from sparsefed.core.allocator import keep_large_blocks
 from sparsefed.core.errors import RunError, named
+from sparsefed.core.interrupts import interruptible, postponed
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Row
 from sparsefed.runs.simulate import simulate
@@ -37,7 +37,8 @@ def side_by_side(
         try:
             while True:
                 for name, experiment in queue:
-                    busy[pool.submit(_run, experiment, runs)] = name
+                    with postponed(signal.SIGINT):  # Ctrl-C reaches every process of a terminal
+                        busy[pool.submit(_run, experiment, runs)] = name
                     if len(busy) == jobs:
                         break
                 if not busy:
@@ -63,11 +64,10 @@ class _Worker:
 
 
 def _prepare(threads: int, stopping: Event) -> None:
-    """In a new process: Ctrl-C reaches every process of a terminal, but it is the parent who tells us."""
+    """In a new process: it is the parent who tells us to stop, by SIGTERM."""
     import torch
 
     # A process that waits for work must not die of a signal: it would take the queue's lock with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _Worker.stopping = stopping
     keep_large_blocks()
@@ -75,19 +75,11 @@ def _prepare(threads: int, stopping: Event) -> None:
 
 
 def _run(experiment: Experiment, runs: Path) -> Row:
-    """`simulate`, which a SIGTERM interrupts once: a second one must not disturb the saving."""
-
-    def stop(*_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
+    """`simulate`, which a SIGTERM interrupts."""
+    with interruptible(signal.SIGTERM):
         if _Worker.stopping.is_set():
             raise KeyboardInterrupt
         return simulate(experiment, runs)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _interrupt(children: list[BaseProcess]) -> None:
