@@ -72,8 +72,8 @@ class Table(Spec):
         for seed in self.seeds:
             for row, row_changes in self.rows.items():
                 for column, column_changes in self.columns.items():
-                    tree = _changed(self.base, column_changes, f"columns.{column}")
-                    tree = _changed(tree, row_changes, f"rows.{row}")
+                    tree = changed(self.base, column_changes, f"columns.{column}")
+                    tree = changed(tree, row_changes, f"rows.{row}")
                     name = f"row `{row}`" + (f", column `{column}`" if column else "") + f", seed {seed}"
                     with named(name, "Experiment: "):
                         yield Cell(row, column, name, _experiment(tree, seed))
@@ -149,7 +149,7 @@ def _experiment(tree: Tree, seed: int) -> Experiment:
     return Experiment(**tree, seed=seed)
 
 
-def _changed(base: Tree, changes: Tree, place: str) -> Tree:
+def changed(base: Tree, changes: Tree, place: str) -> Tree:
     """`base` with `changes` laid over it; a part of another type replaces the old one whole."""
     result, gone = deepcopy(base), changes.get("without", [])
     if not isinstance(gone, list) or any(key not in list(base) for key in gone):
@@ -164,7 +164,7 @@ def _changed(base: Tree, changes: Tree, place: str) -> Tree:
             isinstance(old, dict) and isinstance(value, dict) and value.get("type") in (None, old.get("type"))
         )
         result[key] = (
-            _changed(old, value, f"{place}.{key}") if merges and isinstance(old, dict) else deepcopy(value)
+            changed(old, value, f"{place}.{key}") if merges and isinstance(old, dict) else deepcopy(value)
         )
     return result
 

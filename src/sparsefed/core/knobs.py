@@ -1,0 +1,34 @@
+"""Knobs: the settings of a spec that a search may turn, declared by the spec itself."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Knob", "knobs_of"]
+
+
+class Knob(NamedTuple):
+    """The range in which one field is worth searching; wider values stay valid in an experiment."""
+
+    low: float
+    """The smallest value; with `share_of`, the smallest share."""
+    high: float
+    """The largest value; with `share_of`, the largest share."""
+    log: bool = False
+    """Whether the search moves by factors rather than by differences."""
+    share_of: str = ""
+    """For whole numbers: what the range is a share of, `params` (d) or `cohort` (n)."""
+
+    def value(self, turned: float, sizes: Mapping[str, int]) -> float | int:
+        """The field's value for a position of the knob; whole, and at least 1, where it is a share."""
+        if self.share_of:
+            return max(1, round(turned * sizes[self.share_of]))
+        return float(f"{turned:.4g}")  # what is printed is what was run
+
+
+def knobs_of(spec: object, without: tuple[str, ...] = ("attack", "data", "model", "partition")) -> dict[str, Knob]:
+    """Every knob of a spec and of the specs in its fields, by dotted path, such as `defense.k`."""
+    found: dict[str, Knob] = dict(getattr(type(spec), "knobs", {}))
+    for name, value in getattr(spec, "__dict__", {}).items():
+        if name not in without and hasattr(type(value), "knobs"):
+            found |= {f"{name}.{inner}": knob for inner, knob in knobs_of(value).items()}
+    return found

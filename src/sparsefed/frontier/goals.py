@@ -1,0 +1,80 @@
+"""What an attacker may want, and the attacks that go for it; the worst of one goal is what a defense is worth.
+
+Goals are never mixed: points that were chosen, a backdoor, and a model that is of no use to anyone.
+"""
+
+from typing import NamedTuple
+
+from sparsefed.attacks import (
+    PGD,
+    Adaptive,
+    Attack,
+    FangTrimmedMean,
+    Pool,
+    SignFlip,
+    SlowDrip,
+    Targeted,
+    TriggerBackdoor,
+    Untargeted,
+)
+from sparsefed.core.errors import SpecError
+from sparsefed.data import Dataset
+from sparsefed.federation.experiment import Experiment
+
+__all__ = ["CHOSEN_POINTS", "Goal", "goals_of", "unattacked"]
+
+CHOSEN_POINTS, BACKDOOR, UNTARGETED = "chosen points", "backdoor", "untargeted"
+_DESCENT = PGD(epochs=5, batch_size=50, local_lr=0.2)
+_PATCH = 3
+
+
+class Goal(NamedTuple):
+    """One goal, and the attacks that are tried for it."""
+
+    name: str
+    attacks: dict[str, Attack]
+
+    def damage(self, accuracy: float, attack_accuracy: float | None, unattacked: float) -> float:
+        """The attack's success in percent: attack accuracy, or the test accuracy it destroyed."""
+        return max(unattacked - accuracy, 0.0) if attack_accuracy is None else attack_accuracy
+
+
+def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> dict[str, Goal]:
+    """The goals that make sense for the data, with this share of the clients compromised.
+
+    The experiment's own attack sets the objective's size and the descent's settings where it has any.
+    """
+    own = experiment.attack
+    points = getattr(own.objective, "points", None) if own is not None else None
+    descent = own.method if own is not None and type(own.method) is PGD else _DESCENT
+    settings = dict(descent)
+    presence = Pool(fraction=compromised)
+    found: dict[str, Goal] = {}
+
+    def add(name: str, objective: object, methods: dict[str, object]) -> None:
+        attacks = {
+            method: Attack(objective=objective, presence=presence, method=how)  # type: ignore[arg-type]
+            for method, how in methods.items()
+        }
+        found[name] = Goal(name, attacks)
+
+    if dataset.test.y.ndim == 1:
+        size = points or max(1, min(200, len(dataset.test.y) // 4))
+        methods = {"PGD": descent, "slow drip": SlowDrip(**settings), "adaptive": Adaptive(**settings)}
+        add(CHOSEN_POINTS, Targeted(points=size), methods)
+    if len(dataset.input_shape) == 3 and min(dataset.input_shape[1:]) > _PATCH:
+        add(BACKDOOR, TriggerBackdoor(target=0, points=200), {"trigger": descent})
+    add(UNTARGETED, Untargeted(), {"sign flip": SignFlip(), "Fang": FangTrimmedMean()})
+    return found
+
+
+def chosen(goals: dict[str, Goal], name: str) -> Goal:
+    """The goal of that name; raises `SpecError` naming those there are."""
+    if name not in goals:
+        raise SpecError(f"goal: expected one of {', '.join(goals)}, found {name!r}")
+    return goals[name]
+
+
+def unattacked(experiment: Experiment) -> Experiment:
+    """The same experiment without an attack."""
+    return experiment.but(attack=None, twin=False)

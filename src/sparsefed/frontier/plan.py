@@ -1,0 +1,138 @@
+"""What a frontier compares: one federation, several defenses, and the shares of attackers they must bear."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sparsefed.core.errors import SpecError, named
+from sparsefed.core.knobs import Knob, knobs_of
+from sparsefed.core.spec import Spec
+from sparsefed.data.holdout import Holdout
+from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.runs.tables import changed
+
+__all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
+
+Tree = dict[str, Any]
+
+_CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
+DEFENSES: Mapping[str, Tree] = {
+    "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}},
+    "quantile clip": {"clip": {"type": "QuantileClip"}, "defense": {"type": "Mean", "momentum": 0.9}},
+    "trimmed mean": {"clip": _CLIP, "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9}},
+    "Multi-Krum": {"clip": _CLIP, "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9}},
+    "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}},
+    "FetchSGD": {"clip": _CLIP, "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9}},
+    "SparseFed": {"clip": _CLIP, "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9}},
+}
+"""The defenses that are compared if a plan names none; the search turns their numbers."""
+
+_SEARCH_SEED = 1_000_003
+"""Far from the seeds that anyone reports on."""
+
+
+class Plan(Spec):
+    """What a frontier's file holds."""
+
+    title: str = ""
+    """The heading of the page."""
+    note: str = ""
+    """What a reader should know, in Markdown."""
+    base: Tree
+    """The experiment that every defense is laid over; its attack says how points are chosen."""
+    defenses: dict[str, Tree] = Field(default=dict(DEFENSES), min_length=1)
+    """Changes to the experiment by name; the knobs of what results are searched."""
+    compromised: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[], min_length=0)
+    """Shares of the clients that are compromised; the experiment's own pool if empty."""
+    goals: list[str] = Field(default=["chosen points"], min_length=1)
+    """What the attackers want: `chosen points`, `backdoor` or `untargeted`, each searched by itself."""
+    seeds: list[Annotated[int, Field(strict=True, ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+    """The seeds that are reported; the search has its own."""
+    vary: dict[str, list[Any]] = Field(default={})
+    """A plain grid in place of the search: values by dotted key, such as `clip.norm`."""
+
+    def experiment(self, defense: str) -> Experiment:
+        """The unattacked experiment of one defense, before any knob is turned."""
+        tree = changed(self.base, self.defenses[defense], f"defenses.{defense}")
+        tree.pop("attack", None)
+        with named(f"defense `{defense}`", "Experiment: "):
+            return Experiment(**tree)
+
+    def knobs(self, defense: str) -> dict[str, Knob]:
+        """What the search may turn; raises `SpecError` where there is nothing."""
+        found = {key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in self.vary}
+        if not found and not self.vary:
+            raise SpecError(f"defense `{defense}`: expected a setting with a knob, found none")
+        return found
+
+    def shares(self) -> list[float]:
+        """The shares of compromised clients to study."""
+        own = Experiment(**self.base).attack
+        if self.compromised or own is None:
+            return list(self.compromised) or [0.1]
+        population = Experiment(**self.base).partition
+        clients = getattr(population, "clients", None)
+        presence = own.presence
+        fraction = getattr(presence, "fraction", None)
+        if fraction is None and clients is not None and getattr(presence, "clients", None) is not None:
+            fraction = presence.clients / clients  # type: ignore[attr-defined]
+        return [fraction or 0.1]
+
+    def identity(self) -> str:
+        """A short hash of everything that a search depends on, but for what is only reported."""
+        tree = {key: value for key, value in self.to_dict().items() if key in {"base", "vary"}}
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every combination of `vary`."""
+        points: list[dict[str, Any]] = [{}]
+        for key, values in self.vary.items():
+            points = [{**point, key: value} for point in points for value in values]
+        yield from points
+
+
+def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with some values changed by dotted key, validated like any other."""
+    tree = deepcopy(experiment.to_dict())
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        place = tree
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    tree.pop("type", None)
+    return Experiment(**tree)
+
+
+def for_search(experiment: Experiment) -> Experiment:
+    """The experiment as the search sees it: other seed, other points, the test set out of sight."""
+    return experiment.but(seed=_SEARCH_SEED, data=Holdout(data=experiment.data))
+
+
+def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
+    """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file; expected an experiment or a frontier in TOML") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise SpecError(f"{path}: expected TOML, found {problem}") from None
+    if "base" not in content:
+        experiment = read_experiment(path, changes)
+        tree = experiment.to_dict()
+        own = type(experiment.defense).__name__
+        extra: Tree = {}
+        if own not in {str(change["defense"]["type"]) for change in DEFENSES.values()}:
+            extra = {own: {key: tree[key] for key in ("clip", "defense")}}
+        content = {"title": path.stem, "base": tree, "defenses": {**DEFENSES, **extra}}
+    with named(str(path), "Plan: "):
+        plan = Plan(**content)
+        for defense in plan.defenses:
+            plan.knobs(defense)
+    return plan

@@ -1,0 +1,119 @@
+"""Points of a frontier: what one defense with some settings is worth against the worst attack of a goal."""
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from sparsefed.frontier.goals import Goal
+from sparsefed.runs.record import Row
+
+__all__ = ["Measured", "Point", "dominated", "pareto"]
+
+FALLEN, CREEP = 20.0, 10.0
+"""At doubled rounds a defense has fallen above this attack accuracy, or when it rose by more than this."""
+
+
+class Measured(NamedTuple):
+    """Accuracies of one setting at one horizon, in percent, means over `seeds`."""
+
+    unattacked: float
+    """Test accuracy without an attack."""
+    test_accuracy: float
+    """The lowest test accuracy under the goal's attacks, excluding the targeted points."""
+    worst_attack: str
+    """The attack that succeeded most."""
+    worst_attack_accuracy: float
+    """Its success: attack accuracy, or for an untargeted attack the test accuracy it destroyed."""
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """What a frontier weighs: test accuracy, and the worst attack's success."""
+        return self.test_accuracy, self.worst_attack_accuracy
+
+
+class Point(NamedTuple):
+    """One setting of one defense, as reported."""
+
+    goal: str
+    compromised: float
+    defense: str
+    settings: dict[str, Any]
+    searched: Measured
+    """On the search's own seed, points and validation split."""
+    reported: Measured | None
+    """On the test set, with other seeds and points; None where the budget did not reach."""
+    doubled: Measured | None
+    """The same with twice the rounds."""
+
+    @property
+    def delays(self) -> bool | None:
+        """Whether doubling the rounds lets the attack in; None where that was not run."""
+        if self.reported is None or self.doubled is None:
+            return None
+        before, after = self.reported.worst_attack_accuracy, self.doubled.worst_attack_accuracy
+        return after > before and (after - before > CREEP or before <= FALLEN < after)
+
+    def to_dict(self, best: bool) -> Row:
+        """The point for machines."""
+        found = self.reported or self.searched
+        return {
+            "defense": self.defense,
+            "settings": self.settings,
+            "goal": self.goal,
+            "compromised": self.compromised,
+            **found._asdict(),
+            "seeds": list(found.seeds),
+            "pareto": best,
+            "delays": self.delays,
+            "searched": self.searched._asdict() | {"seeds": list(self.searched.seeds)},
+            "doubled": None if self.doubled is None else self.doubled._asdict() | {"seeds": list(self.doubled.seeds)},
+        }
+
+
+def measured(goal: Goal, results: Mapping[str, Row], seeds: tuple[int, ...]) -> Measured:
+    """One seed's results, `""` being the unattacked run, as far as they are there.
+
+    What is missing counts for nothing, so values of a trial under way are bounds: the test accuracy can
+    only fall, the attack's success only rise.
+    """
+    plain = results[""].get("test_accuracy") or 0.0
+    test, worst, name = plain, 0.0, "none"
+    for attack in goal.attacks:
+        if (result := results.get(attack)) is None:
+            continue
+        accuracy = result.get("test_accuracy_rest") or 0.0
+        hit = result.get("attack_accuracy")
+        if result["outcome"] == "diverged":
+            hit = None if hit is None else 100.0
+        damage = goal.damage(accuracy, hit, plain)
+        test = min(test, accuracy)
+        if damage >= worst:
+            worst, name = damage, attack
+    return Measured(plain, test, name, worst, seeds)
+
+
+def averaged(parts: Iterable[Measured]) -> Measured | None:
+    """The mean over seeds; the worst attack is the one of the highest mean damage's seed."""
+    found = list(parts)
+    if not found:
+        return None
+    worst = max(found, key=lambda part: part.worst_attack_accuracy).worst_attack
+    return Measured(
+        fmean(part.unattacked for part in found),
+        fmean(part.test_accuracy for part in found),
+        worst,
+        fmean(part.worst_attack_accuracy for part in found),
+        tuple(seed for part in found for seed in part.seeds),
+    )
+
+
+def dominated(values: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:
+    """Whether another (test accuracy, attack success) is at least as good in both, and better in one."""
+    test, attack = values
+    return any(t >= test and a <= attack and (t, a) != (test, attack) for t, a in others)
+
+
+def pareto(values: list[tuple[float, float]]) -> list[bool]:
+    """Which of some (test accuracy, attack success) are on the frontier."""
+    return [not dominated(value, values) for value in values]

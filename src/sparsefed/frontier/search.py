@@ -1,0 +1,203 @@
+"""The frontier: search every defense's settings, then report its best points with other seeds and horizons."""
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sparsefed.core.errors import SparseFedError, SpecError
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.goals import Goal, chosen, goals_of
+from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
+from sparsefed.frontier.study import Study, Trial, storage_in
+from sparsefed.runs.jobs import side_by_side
+from sparsefed.runs.record import Row
+from sparsefed.runs.simulate import simulate
+
+__all__ = ["LOSSES", "Progress", "frontier"]
+
+LOSSES = (2.0, 5.0, 1.0, 0.5)
+"""Points of test accuracy below the best unattacked run that a defense may cost, the most telling first."""
+
+_SEARCH = 0.6
+"""The share of a budget that is spent on searching; the rest goes to the report."""
+
+
+class Progress(NamedTuple):
+    """Where a frontier stands."""
+
+    share: float
+    """How much of the budget is used, from 0 to 1."""
+    what: str
+    """What was run last."""
+
+
+def frontier(
+    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+) -> Generator[Progress, None, list[Point]]:
+    """Search and report; yields progress after every run and returns the points.
+
+    Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice.
+    Raises `SpecError` where the budget does not reach for a single setting.
+    """
+    work = _Work(plan, runs, budget, jobs, threads)
+    yield from work.search()
+    return (yield from work.report())
+
+
+class _Work:
+    """The studies of a plan, and what was spent on them."""
+
+    def __init__(self, plan: Plan, runs: Path, budget: Budget, jobs: int, threads: int) -> None:
+        self.plan, self.runs, self.budget, self.jobs, self.threads = plan, runs, budget, jobs, threads
+        self.spent = Budget(0, 0)
+        storage = storage_in(runs, plan)
+        fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
+        sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
+        own = Experiment(**plan.base)
+        self.studies = [
+            Study(plan, defense, share, chosen(goals_of(own, fed.dataset, share), goal), storage, sizes)
+            for share in plan.shares()
+            for goal in plan.goals
+            for defense in plan.defenses
+        ]
+
+    def search(self) -> Iterator[Progress]:
+        """Turn the knobs of every defense in turn until the search's part of the budget is used."""
+        limit, running = self.budget.part(_SEARCH), dict[str, Trial]()
+        waiting: list[Trial] = []
+
+        def feed() -> Iterator[tuple[str, Experiment]]:
+            while limit.left(self.spent) > 0:
+                open_ = [study for study in self.studies if not study.exhausted]
+                if not waiting and not open_:
+                    return
+                trial = waiting.pop() if waiting else min(open_, key=lambda study: study.count).ask()
+                try:
+                    name, experiment = trial.next()
+                except SpecError:
+                    trial.give_up()
+                    continue
+                key = f"{trial.study.defense} #{trial.number} {name or 'unattacked'}"
+                running[key] = trial
+                yield key, experiment
+
+        for key, result in self._done(feed()):
+            trial = running.pop(key)
+            if result is None:
+                trial.give_up()
+            elif not trial.record(result):
+                waiting.append(trial)
+            yield Progress(_SEARCH * (1 - limit.left(self.spent)), key)
+        if not any(study.finished() for study in self.studies):
+            runs = 1 + len(self.studies[0].goal.attacks)
+            raise SpecError(
+                f"budget: expected enough for one setting, which takes {runs} runs; "
+                f"found one that ended after {self.spent.runs:g} in {self.spent.seconds:.0f} s"
+            )
+
+    def report(self) -> Generator[Progress, None, list[Point]]:
+        """Run the best settings again with other seeds, on the test set, and with twice the rounds."""
+        finalists = [final for study in self.studies for final in _finalists(study, self._best(study))]
+        found: dict[tuple[int, int, int], dict[str, Row]] = {}
+        tasks: dict[str, tuple[tuple[int, int, int], str]] = {}
+
+        def feed() -> Iterator[tuple[str, Experiment]]:
+            for place, seed, horizon in self._order(finalists):
+                final = finalists[place]
+                for attack in ("", *final.study.goal.attacks):
+                    if self.budget.left(self.spent) <= 0:
+                        return
+                    key = f"{final.study.defense} {final.settings} seed {seed}, ×{horizon} {attack or 'unattacked'}"
+                    tasks[key] = ((place, seed, horizon), attack)
+                    yield key, self._reported(final, seed, horizon, attack)
+
+        for key, result in self._done(feed()):
+            where, attack = tasks[key]
+            if result is not None:
+                found.setdefault(where, {})[attack] = result
+            yield Progress(1 - (1 - _SEARCH) * self.budget.left(self.spent), key)
+        return [self._point(place, final, found) for place, final in enumerate(finalists)]
+
+    def _order(self, finalists: "list[_Finalist]") -> Iterator[tuple[int, int, int]]:
+        """What to report first: every defense once at both horizons, then its other points, then seeds."""
+        first, *others = self.plan.seeds
+        heads = [place for place, final in enumerate(finalists) if final.rank == 0]
+        rest = [place for place, final in enumerate(finalists) if final.rank > 0]
+        for places in (heads, rest):
+            for horizon in (1, 2):
+                yield from ((place, first, horizon) for place in places)
+        for seed in others:
+            for horizon in (1, 2):
+                yield from ((place, seed, horizon) for place in (*heads, *rest))
+
+    def _reported(self, final: "_Finalist", seed: int, horizon: int, attack: str) -> Experiment:
+        plain = self.plan.experiment(final.study.defense)
+        experiment = with_settings(plain, final.settings).but(seed=seed, rounds=horizon * plain.rounds)
+        return experiment if not attack else experiment.but(attack=final.study.goal.attacks[attack])
+
+    def _point(
+        self, place: int, final: "_Finalist", found: dict[tuple[int, int, int], dict[str, Row]]
+    ) -> Point:
+        goal, study = final.study.goal, final.study
+
+        def at(horizon: int) -> Measured | None:
+            whole = [
+                (seed, results)
+                for seed in self.plan.seeds
+                if len(results := found.get((place, seed, horizon), {})) == 1 + len(goal.attacks)
+            ]
+            return averaged(measured(goal, results, (seed,)) for seed, results in whole)
+
+        return Point(goal.name, study.share, study.defense, final.settings, final.searched, at(1), at(2))
+
+    def _best(self, study: Study) -> float:
+        """The best unattacked test accuracy of any defense in the same search."""
+        peers = [peer for peer in self.studies if (peer.share, peer.goal.name) == (study.share, study.goal.name)]
+        return max((m.unattacked for peer in peers for _, m in peer.finished()), default=0.0)
+
+    def _done(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
+        """Results as they come, None for settings that cannot be run; keeps account of the budget."""
+        before = time.monotonic()
+        for key, result in self._run(feed):
+            now = time.monotonic()
+            self.spent = Budget(self.spent.runs + 1, self.spent.seconds + now - before)
+            before = now
+            yield key, result
+
+    def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
+        if self.jobs > 1:
+            yield from side_by_side(feed, self.runs, self.jobs, self.threads)
+            return
+        for key, experiment in feed:
+            try:
+                result = simulate(experiment, self.runs)
+            except SparseFedError:
+                result = None
+            yield key, result
+
+
+class _Finalist(NamedTuple):
+    """Settings that the search found best for one allowed loss."""
+
+    study: Study
+    rank: int
+    settings: dict
+    searched: Measured
+
+
+def _finalists(study: Study, best: float) -> list[_Finalist]:
+    """For every allowed loss the settings that hold most, each once."""
+    done = study.finished()
+    front = [item for item, keep in zip(done, pareto([m.values for _, m in done]), strict=True) if keep]
+    picked: list[tuple[dict, Measured]] = []
+    for loss in LOSSES:
+        within = [item for item in front if item[1].test_accuracy >= best - loss]
+        fallback = max(front, key=lambda item: item[1].test_accuracy, default=None)
+        pick = min(within, key=lambda item: item[1].worst_attack_accuracy, default=fallback)
+        if pick is not None and pick not in picked:
+            picked.append(pick)
+    return [_Finalist(study, rank, *pick) for rank, pick in enumerate(picked)]

@@ -1,0 +1,144 @@
+"""One search: the settings of one defense against one goal, kept on disk by Optuna so that it can be resumed."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sparsefed.core.knobs import Knob
+from sparsefed.federation.experiment import Experiment
+from sparsefed.frontier.goals import Goal
+from sparsefed.frontier.plan import Plan, for_search, with_settings
+from sparsefed.frontier.points import Measured, dominated, measured
+from sparsefed.runs.record import Row
+
+__all__ = ["Study", "Trial", "storage_in"]
+
+_SETTINGS, _RESULTS = "settings", "measured"
+
+
+def storage_in(folder: Path, plan: Plan) -> Any:
+    """Optuna's journal for a plan's searches, in a folder of runs."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = folder / "frontier" / f"{plan.identity()}.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+class Study:
+    """A multi-objective search: test accuracy up, the worst attack's success down."""
+
+    def __init__(
+        self, plan: Plan, defense: str, share: float, goal: Goal, storage: Any, sizes: Mapping[str, int]
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.defense, self.share, self.goal, self.sizes = defense, share, goal, sizes
+        self.knobs: dict[str, Knob] = {} if plan.vary else plan.knobs(defense)
+        self.vary = plan.vary
+        self.base = for_search(plan.experiment(defense))
+        identity = self.base.but(rounds=self.base.rounds).digest()
+        name = f"{defense} | {share:g} | {goal.name} | {identity}"
+        self._study = optuna.create_study(
+            study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
+        )
+        self._set_sampler()
+        self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
+
+    def _set_sampler(self) -> None:
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls what is multi-objective in it experimental
+            if self.vary:
+                self._study.sampler = optuna.samplers.GridSampler(self.vary, seed=0)
+            else:  # a resumed search must not draw again what it drew before
+                seed = len(self._study.get_trials(deepcopy=False))
+                self._study.sampler = optuna.samplers.TPESampler(
+                    seed=seed, n_startup_trials=8, multivariate=True, constant_liar=True
+                )
+
+    def _trials(self) -> list[Any]:
+        return self._study.get_trials(deepcopy=False)
+
+    @property
+    def count(self) -> int:
+        """How many settings were tried, finished or not."""
+        return len(self._trials()) - len(self._interrupted)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a grid has no point left."""
+        total = 1
+        for values in self.vary.values():
+            total *= len(values)
+        return bool(self.vary) and self.count >= total and not self._interrupted
+
+    def ask(self) -> "Trial":
+        """The next settings to try; those that an earlier process left unfinished come first."""
+        if self._interrupted:
+            left = self._interrupted.pop(0)
+            return Trial(self, left.number, left.user_attrs[_SETTINGS])
+        trial = self._study.ask()
+        if self.vary:
+            settings = {key: trial.suggest_categorical(key, values) for key, values in self.vary.items()}
+        else:
+            settings = {
+                key: knob.value(trial.suggest_float(key, knob.low, knob.high, log=knob.log), self.sizes)
+                for key, knob in self.knobs.items()
+            }
+        trial.set_user_attr(_SETTINGS, settings)
+        return Trial(self, trial.number, settings)
+
+    def tell(self, trial: "Trial", found: Measured | None) -> None:
+        """Record what a trial is worth; None where its settings cannot be run."""
+        import optuna
+
+        if found is None:
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            return
+        stored = next(t for t in self._trials() if t.number == trial.number)
+        self._study._storage.set_trial_user_attr(stored._trial_id, _RESULTS, list(found[:4]))
+        self._study.tell(trial.number, list(found.values))
+
+    def finished(self) -> list[tuple[dict[str, Any], Measured]]:
+        """Settings and values of the trials that are done."""
+        done = [trial for trial in self._trials() if trial.state.name == "COMPLETE"]
+        seeds = (self.base.seed,)
+        return [(t.user_attrs[_SETTINGS], Measured(*t.user_attrs[_RESULTS], seeds)) for t in done]
+
+
+class Trial:
+    """Some settings, measured against one attack of the goal after the other."""
+
+    def __init__(self, study: Study, number: int, settings: dict[str, Any]) -> None:
+        self.study, self.number, self.settings = study, number, settings
+        self._results: dict[str, Row] = {}
+        self._left = ["", *study.goal.attacks]
+
+    def next(self) -> tuple[str, Experiment]:
+        """The next attack's name, empty for none, and the experiment with it."""
+        name = self._left[0]
+        experiment = with_settings(self.study.base, self.settings)
+        return name, experiment if not name else experiment.but(attack=self.study.goal.attacks[name])
+
+    def record(self, result: Row) -> bool:
+        """Take the result of `next`; whether the trial is over.
+
+        It ends early where it is dominated already: more attacks can only make its values worse.
+        """
+        self._results[self._left.pop(0)] = result
+        seeds = (self.study.base.seed,)
+        found = measured(self.study.goal, self._results, seeds)
+        others = [other.values for _, other in self.study.finished()]
+        if self._left and not dominated(found.values, others):
+            return False
+        self.study.tell(self, found)
+        return True
+
+    def give_up(self) -> None:
+        """These settings cannot be run."""
+        self.study.tell(self, None)
