@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import data, runs, theory
+from sparsefed.cli import data, runs, search, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -22,7 +22,7 @@ data_app = App("data", help="Data sets: what is here, and how to get the rest.")
 data_app.default(data.available)
 data_app.command(data.fetch)
 app.command(data_app)
-for command in (runs.run, runs.show, runs.table, runs.demo, theory.choose_k, theory.certify):
+for command in (runs.run, runs.show, runs.table, runs.demo, theory.choose_k, theory.certify, search.frontier):
     app.command(command)
 app.command(runs.list_, name="list")
 

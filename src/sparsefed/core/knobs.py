@@ -1,9 +1,12 @@
 """Knobs: the settings of a spec that a search may turn, declared by the spec itself."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["Knob", "knobs_of"]
+__all__ = ["Knob", "Knobs", "knobs_of"]
+
+_NOT_SEARCHED = {"attack", "data", "model", "partition"}
+"""Parts of an experiment that are the question, not the answer."""
 
 
 class Knob(NamedTuple):
@@ -25,10 +28,14 @@ class Knob(NamedTuple):
         return float(f"{turned:.4g}")  # what is printed is what was run
 
 
-def knobs_of(spec: object, without: tuple[str, ...] = ("attack", "data", "model", "partition")) -> dict[str, Knob]:
+Knobs: TypeAlias = Mapping[str, Knob]
+"""A spec's knobs by the names of its fields."""
+
+
+def knobs_of(spec: object) -> dict[str, Knob]:
     """Every knob of a spec and of the specs in its fields, by dotted path, such as `defense.k`."""
     found: dict[str, Knob] = dict(getattr(type(spec), "knobs", {}))
     for name, value in getattr(spec, "__dict__", {}).items():
-        if name not in without and hasattr(type(value), "knobs"):
+        if name not in _NOT_SEARCHED and hasattr(type(value), "knobs"):
             found |= {f"{name}.{inner}": knob for inner, knob in knobs_of(value).items()}
     return found

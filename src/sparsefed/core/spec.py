@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.knobs import Knobs
 
 __all__ = ["Spec", "family_members", "load"]
 
@@ -41,6 +42,8 @@ class Spec(BaseModel):
     )
     family: ClassVar[bool] = False
     """Whether the class is an abstract family, whose members are chosen by `type`."""
+    knobs: ClassVar[Knobs] = {}
+    """The fields that a search may turn, each with the range worth searching."""
     function_member: ClassVar[str] = ""
     """Name of the family's member that stands for plain functions; empty where none does."""
 

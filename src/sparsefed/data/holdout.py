@@ -30,9 +30,7 @@ class Holdout(Data):
             raise DataError(f"{self!r}: expected at least 2 training examples, found {len(whole.train.y)}")
         order = rng(self.seed, Stream.DATA, 1).permutation(len(whole.train.y))
         held, kept = np.sort(order[:count]), np.sort(order[count:])
-        return Dataset(
-            **{**vars(whole), "train": _part(whole.train, kept), "test": _part(whole.train, held)}
-        )
+        return Dataset(**{**vars(whole), "train": _part(whole.train, kept), "test": _part(whole.train, held)})
 
 
 def _part(split: Split, positions: np.ndarray) -> Split:

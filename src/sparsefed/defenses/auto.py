@@ -1,11 +1,12 @@
 """SparseFed that chooses its own k in the first round (Algorithm 11 put to use)."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
 from sparsefed.defenses.choose_k import least_k, loss_curve
@@ -33,6 +34,8 @@ class AutoSparseFed(Defense):
     k is chosen once and kept. It rests on what the first round's clients send, clipped; where that is
     not to be trusted, choose k beforehand with `sparsefed choose-k`.
     """
+
+    knobs: ClassVar[Knobs] = {"max_loss": Knob(0.05, 0.95), "momentum": Knob(0, 0.95)}
 
     max_loss: float = Field(default=0.2, ge=0, lt=1)
     """ω, the share of the ℓ1 mass of the first mean update that may be left out."""

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from sparsefed.core.errors import UpdateError
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.privacy import Exposure, Guarantee
@@ -78,6 +79,8 @@ class Defense(Spec, family=True):
 
 class Aggregate(Defense):
     """A rule without memory of its own, followed by server momentum (Appendix B.1.3: line 15 replaced)."""
+
+    knobs: ClassVar[Knobs] = {"momentum": Knob(0, 0.95)}
 
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """ρ, the share of the velocity that survives a round."""

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
 from sparsefed.defenses.krum import Krum, PaperKrum
@@ -25,6 +26,8 @@ class Bulyan(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+
+    knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.24, share_of="cohort")}
 
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have."""

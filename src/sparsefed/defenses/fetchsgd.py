@@ -1,13 +1,14 @@
 """SparseFed by count sketches: FetchSGD with clipping (Rothchild et al., 2020; Algorithm 10)."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
@@ -37,6 +38,12 @@ class FetchSGD(Defense):
     sketches. λ enters the error. Where the model moves, the cells touched in both tables are zeroed: the
     masking of SparseFed, and error feedback that holds when the estimates are off.
     """
+
+    knobs: ClassVar[Knobs] = {
+        "momentum": Knob(0, 0.95),
+        "k": Knob(1e-4, 0.1, log=True, share_of="params"),
+        "columns": Knob(0.02, 0.3, share_of="params"),
+    }
 
     k: int = Field(gt=0)
     """How many coordinates move in a round."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
 from sparsefed.protocol.updates import Updates
@@ -21,6 +22,8 @@ class Krum(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+
+    knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.45, share_of="cohort")}
 
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have."""
@@ -56,6 +59,8 @@ class Krum(Aggregate):
 
 class MultiKrum(Krum):
     """The average of the m updates with the best Krum scores; needs n ≥ 2f + 3 and n ≥ m + f updates."""
+
+    knobs: ClassVar[Knobs] = {**Krum.knobs, "m": Knob(0.1, 0.98, share_of="cohort")}
 
     m: int = Field(gt=0)
     """How many updates are averaged."""

@@ -1,12 +1,13 @@
 """Weak differential privacy: the mean with Gaussian noise (Sun et al., 2019; Appendix B.2.1)."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
@@ -34,6 +35,8 @@ class GaussianNoise(Defense):
     The paper names σ without saying where it goes; of the readings only this one has a magnitude that
     a model survives.
     """
+
+    knobs: ClassVar[Knobs] = {"momentum": Knob(0, 0.95), "sigma": Knob(1e-3, 1, log=True)}
 
     sigma: float = Field(ge=0, allow_inf_nan=False)
     """σ, the standard deviation of the noise per coordinate of the *sum* of a round's updates."""

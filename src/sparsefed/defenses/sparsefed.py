@@ -4,12 +4,13 @@ Where the two listings and the text disagree, see `docs/deviations.md`.
 """
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
 from sparsefed.defenses.masking import Masking, ZeroMasking
@@ -30,6 +31,11 @@ class Memory(NamedTuple):
 
 class SparseFed(Defense):
     """Global top-k sparsification with error feedback and momentum factor masking."""
+
+    knobs: ClassVar[Knobs] = {
+        "momentum": Knob(0, 0.95),
+        "k": Knob(1e-4, 0.1, log=True, share_of="params"),
+    }
 
     k: int = Field(gt=0)
     """How many coordinates move in a round."""

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows
 from sparsefed.defenses.shares import ranked_shares
@@ -20,6 +21,8 @@ class TrimmedMean(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+
+    knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.45, share_of="cohort")}
 
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have; so many values are cut at either end."""

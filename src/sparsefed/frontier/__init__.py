@@ -1,4 +1,4 @@
-"""Every defense at its best: what each can hold, over its own settings, against the worst attack of a goal."""
+"""Every defense at its best: over its own settings, against the worst attack of a goal."""
 
 from sparsefed.frontier.goals import Goal, goals_of
 from sparsefed.frontier.plan import Plan, read_plan

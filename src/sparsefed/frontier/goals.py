@@ -1,6 +1,7 @@
-"""What an attacker may want, and the attacks that go for it; the worst of one goal is what a defense is worth.
+"""What an attacker may want, and the attacks that try for it.
 
-Goals are never mixed: points that were chosen, a backdoor, and a model that is of no use to anyone.
+A defense is worth what the worst attack of a goal leaves of it. Goals are never mixed: chosen points, a
+backdoor, and a model that is useless to everyone.
 """
 
 from typing import NamedTuple

@@ -24,12 +24,12 @@ Tree = dict[str, Any]
 _CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
 DEFENSES: Mapping[str, Tree] = {
     "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}},
+    "SparseFed": {"clip": _CLIP, "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9}},
     "quantile clip": {"clip": {"type": "QuantileClip"}, "defense": {"type": "Mean", "momentum": 0.9}},
     "trimmed mean": {"clip": _CLIP, "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9}},
     "Multi-Krum": {"clip": _CLIP, "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9}},
     "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}},
     "FetchSGD": {"clip": _CLIP, "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9}},
-    "SparseFed": {"clip": _CLIP, "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9}},
 }
 """The defenses that are compared if a plan names none; the search turns their numbers."""
 
@@ -64,9 +64,11 @@ class Plan(Spec):
         with named(f"defense `{defense}`", "Experiment: "):
             return Experiment(**tree)
 
-    def knobs(self, defense: str) -> dict[str, Knob]:
+    def searchable(self, defense: str) -> dict[str, Knob]:
         """What the search may turn; raises `SpecError` where there is nothing."""
-        found = {key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in self.vary}
+        found = {
+            key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in self.vary
+        }
         if not found and not self.vary:
             raise SpecError(f"defense `{defense}`: expected a setting with a knob, found none")
         return found
@@ -134,5 +136,5 @@ def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
     with named(str(path), "Plan: "):
         plan = Plan(**content)
         for defense in plan.defenses:
-            plan.knobs(defense)
+            plan.searchable(defense)
     return plan

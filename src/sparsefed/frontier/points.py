@@ -67,7 +67,9 @@ class Point(NamedTuple):
             "pareto": best,
             "delays": self.delays,
             "searched": self.searched._asdict() | {"seeds": list(self.searched.seeds)},
-            "doubled": None if self.doubled is None else self.doubled._asdict() | {"seeds": list(self.doubled.seeds)},
+            "doubled": None
+            if self.doubled is None
+            else self.doubled._asdict() | {"seeds": list(self.doubled.seeds)},
         }
 
 
@@ -88,7 +90,7 @@ def measured(goal: Goal, results: Mapping[str, Row], seeds: tuple[int, ...]) -> 
             hit = None if hit is None else 100.0
         damage = goal.damage(accuracy, hit, plain)
         test = min(test, accuracy)
-        if damage >= worst:
+        if damage > worst or name == "none":
             worst, name = damage, attack
     return Measured(plain, test, name, worst, seeds)
 

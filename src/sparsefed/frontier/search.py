@@ -1,4 +1,4 @@
-"""The frontier: search every defense's settings, then report its best points with other seeds and horizons."""
+"""The frontier: search every defense's settings, then report the best with other seeds and horizons."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -9,12 +9,12 @@ from sparsefed.core.errors import SparseFedError, SpecError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
-from sparsefed.frontier.goals import Goal, chosen, goals_of
+from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
-from sparsefed.frontier.study import Study, Trial, storage_in
+from sparsefed.frontier.study import Question, Study, Trial, storage_in
 from sparsefed.runs.jobs import side_by_side
-from sparsefed.runs.record import Row
+from sparsefed.runs.record import Record, Row
 from sparsefed.runs.simulate import simulate
 
 __all__ = ["LOSSES", "Progress", "frontier"]
@@ -53,17 +53,27 @@ class _Work:
 
     def __init__(self, plan: Plan, runs: Path, budget: Budget, jobs: int, threads: int) -> None:
         self.plan, self.runs, self.budget, self.jobs, self.threads = plan, runs, budget, jobs, threads
-        self.spent = Budget(0, 0)
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
         own = Experiment(**plan.base)
         self.studies = [
-            Study(plan, defense, share, chosen(goals_of(own, fed.dataset, share), goal), storage, sizes)
+            Study(
+                plan,
+                Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal)),
+                storage,
+                sizes,
+            )
             for share in plan.shares()
             for goal in plan.goals
             for defense in plan.defenses
         ]
+
+    @property
+    def spent(self) -> Budget:
+        """What all searches have cost, over all their restarts."""
+        runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
+        return Budget(sum(runs), sum(seconds))
 
     def search(self) -> Iterator[Progress]:
         """Turn the knobs of every defense in turn until the search's part of the budget is used."""
@@ -109,11 +119,13 @@ class _Work:
             for place, seed, horizon in self._order(finalists):
                 final = finalists[place]
                 for attack in ("", *final.study.goal.attacks):
-                    if self.budget.left(self.spent) <= 0:
-                        return
-                    key = f"{final.study.defense} {final.settings} seed {seed}, ×{horizon} {attack or 'unattacked'}"
+                    experiment = self._reported(final, seed, horizon, attack)
+                    if self.budget.left(self.spent) <= 0 and not self._cached(experiment):
+                        continue
+                    name = f"{final.study.defense} ({final.rank + 1})"
+                    key = f"{name}, seed {seed}, rounds ×{horizon}, {attack or 'unattacked'}"
                     tasks[key] = ((place, seed, horizon), attack)
-                    yield key, self._reported(final, seed, horizon, attack)
+                    yield key, experiment
 
         for key, result in self._done(feed()):
             where, attack = tasks[key]
@@ -156,17 +168,29 @@ class _Work:
 
     def _best(self, study: Study) -> float:
         """The best unattacked test accuracy of any defense in the same search."""
-        peers = [peer for peer in self.studies if (peer.share, peer.goal.name) == (study.share, study.goal.name)]
+        peers = [
+            peer for peer in self.studies if (peer.share, peer.goal.name) == (study.share, study.goal.name)
+        ]
         return max((m.unattacked for peer in peers for _, m in peer.finished()), default=0.0)
 
     def _done(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
         """Results as they come, None for settings that cannot be run; keeps account of the budget."""
-        before = time.monotonic()
-        for key, result in self._run(feed):
+        before, free = time.monotonic(), set[str]()
+
+        def watched() -> Iterator[tuple[str, Experiment]]:
+            for key, experiment in feed:
+                if self._cached(experiment):
+                    free.add(key)
+                yield key, experiment
+
+        for key, result in self._run(watched()):
             now = time.monotonic()
-            self.spent = Budget(self.spent.runs + 1, self.spent.seconds + now - before)
+            self.studies[0].charge(key not in free, now - before)
             before = now
             yield key, result
+
+    def _cached(self, experiment: Experiment) -> bool:
+        return (Record(self.runs, experiment).folder / "result.json").exists()
 
     def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
         if self.jobs > 1:

@@ -1,9 +1,10 @@
-"""One search: the settings of one defense against one goal, kept on disk by Optuna so that it can be resumed."""
+"""One search: the settings of one defense against one goal, kept on disk by Optuna, so resumable."""
 
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparsefed.core.knobs import Knob
 from sparsefed.federation.experiment import Experiment
@@ -12,7 +13,7 @@ from sparsefed.frontier.plan import Plan, for_search, with_settings
 from sparsefed.frontier.points import Measured, dominated, measured
 from sparsefed.runs.record import Row
 
-__all__ = ["Study", "Trial", "storage_in"]
+__all__ = ["Question", "Study", "Trial", "storage_in"]
 
 _SETTINGS, _RESULTS = "settings", "measured"
 
@@ -27,21 +28,28 @@ def storage_in(folder: Path, plan: Plan) -> Any:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
+class Question(NamedTuple):
+    """What one search answers: how good one defense can be against one goal."""
+
+    defense: str
+    share: float
+    """The share of the clients that is compromised."""
+    goal: Goal
+
+
 class Study:
     """A multi-objective search: test accuracy up, the worst attack's success down."""
 
-    def __init__(
-        self, plan: Plan, defense: str, share: float, goal: Goal, storage: Any, sizes: Mapping[str, int]
-    ) -> None:
+    def __init__(self, plan: Plan, question: Question, storage: Any, sizes: Mapping[str, int]) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.defense, self.share, self.goal, self.sizes = defense, share, goal, sizes
-        self.knobs: dict[str, Knob] = {} if plan.vary else plan.knobs(defense)
-        self.vary = plan.vary
+        self.defense, self.share, self.goal = defense, share, goal = question
+        self.sizes = sizes
+        self.knobs: dict[str, Knob] = {} if plan.vary else plan.searchable(defense)
+        self._grid = list(plan.grid()) if plan.vary else []
         self.base = for_search(plan.experiment(defense))
-        identity = self.base.but(rounds=self.base.rounds).digest()
-        name = f"{defense} | {share:g} | {goal.name} | {identity}"
+        name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}"
         self._study = optuna.create_study(
             study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
         )
@@ -53,16 +61,24 @@ class Study:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls what is multi-objective in it experimental
-            if self.vary:
-                self._study.sampler = optuna.samplers.GridSampler(self.vary, seed=0)
-            else:  # a resumed search must not draw again what it drew before
-                seed = len(self._study.get_trials(deepcopy=False))
-                self._study.sampler = optuna.samplers.TPESampler(
-                    seed=seed, n_startup_trials=8, multivariate=True, constant_liar=True
-                )
+            # A resumed search must not draw again what it drew before.
+            seed = len(self._trials()) + zlib.crc32(self._study.study_name.encode())
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=8, multivariate=True, constant_liar=True
+            )
 
     def _trials(self) -> list[Any]:
         return self._study.get_trials(deepcopy=False)
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Runs and seconds that this search has cost so far, over all its restarts."""
+        return tuple(self._study.user_attrs.get("spent", (0.0, 0.0)))
+
+    def charge(self, runs: float, seconds: float) -> None:
+        """Add to what the search has cost."""
+        before = self.spent
+        self._study.set_user_attr("spent", [before[0] + runs, before[1] + seconds])
 
     @property
     def count(self) -> int:
@@ -72,19 +88,18 @@ class Study:
     @property
     def exhausted(self) -> bool:
         """Whether a grid has no point left."""
-        total = 1
-        for values in self.vary.values():
-            total *= len(values)
-        return bool(self.vary) and self.count >= total and not self._interrupted
+        return bool(self._grid) and self.count >= len(self._grid) and not self._interrupted
 
     def ask(self) -> "Trial":
         """The next settings to try; those that an earlier process left unfinished come first."""
         if self._interrupted:
             left = self._interrupted.pop(0)
             return Trial(self, left.number, left.user_attrs[_SETTINGS])
+        if self._grid:
+            self._study.enqueue_trial(self._grid[self.count])
         trial = self._study.ask()
-        if self.vary:
-            settings = {key: trial.suggest_categorical(key, values) for key, values in self.vary.items()}
+        if self._grid:
+            settings = self._grid[trial.number]
         else:
             settings = {
                 key: knob.value(trial.suggest_float(key, knob.low, knob.high, log=knob.log), self.sizes)
@@ -108,7 +123,7 @@ class Study:
         """Settings and values of the trials that are done."""
         done = [trial for trial in self._trials() if trial.state.name == "COMPLETE"]
         seeds = (self.base.seed,)
-        return [(t.user_attrs[_SETTINGS], Measured(*t.user_attrs[_RESULTS], seeds)) for t in done]
+        return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
 
 
 class Trial:

@@ -2,11 +2,13 @@
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient
 
@@ -39,6 +41,8 @@ class Unclipped(Clip):
 class FixedClip(Clip):
     """The same bound in every round (Sun et al., 2019)."""
 
+    knobs: ClassVar[Knobs] = {"norm": Knob(0.02, 20, log=True)}
+
     norm: float = Field(gt=0, allow_inf_nan=False)
     """L, the ℓ2 bound on an update."""
 
@@ -48,6 +52,8 @@ class FixedClip(Clip):
 
 class AdaptiveClip(Clip):
     """A bound that follows the learning rate, L·λ(t) (Appendix B.2), for updates that contain it (FedAvg)."""
+
+    knobs: ClassVar[Knobs] = {"norm": Knob(0.02, 20, log=True)}
 
     norm: float = Field(gt=0, allow_inf_nan=False)
     """L, the ℓ2 bound on an update divided by the learning rate."""
@@ -63,6 +69,8 @@ class QuantileClip(Clip):
     the norms, so their noise on b is left out. A minority can move the quantile only as far as its share of
     the round reaches.
     """
+
+    knobs: ClassVar[Knobs] = {"quantile": Knob(0.05, 0.9)}
 
     quantile: float = Field(default=0.5, gt=0, lt=1)
     """γ, the share of updates that shall pass unshortened."""

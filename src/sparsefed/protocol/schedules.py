@@ -1,9 +1,11 @@
 """λ: the learning rate of each round (Section 2.1; the paper's runs use the triangle)."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from pydantic import Field
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 
 __all__ = ["Constant", "Schedule", "Triangular"]
@@ -20,6 +22,8 @@ class Schedule(Spec, family=True):
 class Constant(Schedule):
     """The same learning rate in every round."""
 
+    knobs: ClassVar[Knobs] = {"value": Knob(0.02, 50, log=True)}
+
     value: float = Field(gt=0)
     """λ."""
 
@@ -32,6 +36,8 @@ class Triangular(Schedule):
 
     Evaluated in the middle of each round, so that neither the first nor the last round is wasted.
     """
+
+    knobs: ClassVar[Knobs] = {"peak": Knob(0.02, 50, log=True)}
 
     peak: float = Field(gt=0)
     """The highest learning rate."""

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sparsefed.report.terminal import number
 
-__all__ = ["counted", "watched"]
+__all__ = ["counted", "followed", "watched"]
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -42,6 +42,31 @@ def counted(name: str, total: int, items: Iterator[T]) -> Iterator[T]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield from progress.track(items, total, description=name)
+
+
+def followed(name: str, steps: Generator[Any, None, T]) -> T:
+    """Exhaust `steps`, which have a `share` from 0 to 1 and say `what`, and return their value.
+
+    A progress line on the error output; one line a step where that is not a terminal.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[what]}", markup=False),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=1.0, what="")
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            progress.update(task, completed=step.share, what=step.what)
+            if not console.is_terminal:
+                console.print(f"{name}: {100 * step.share:.0f} % {step.what}", markup=False, soft_wrap=True)
 
 
 def _followed(rows: Generator[Row, None, Row], progress: Progress, task: TaskID) -> Row:

@@ -1,0 +1,103 @@
+"""The commands that search: every defense over its own settings."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sparsefed.cli.parts import AsJson, Jobs, Out, Plot, Resumable, Runs, Set, Threads, say_json, use_threads
+from sparsefed.core.errors import SpecError
+
+__all__ = ["frontier"]
+
+
+def frontier(
+    spec: Path,
+    *,
+    budget: str = "1h",
+    vary: Annotated[list[str], Parameter("--vary", negative="")] = [],
+    set_: Set = [],
+    runs: Runs = Path("runs"),
+    out: Out = None,
+    plot: Plot = None,
+    jobs: Jobs = 1,
+    threads: Threads = 1,
+    json_: AsJson = False,
+) -> None:
+    """Compare defenses at their best: test accuracy against the worst attack, over each one's own settings.
+
+    Settings are chosen on a validation split with a seed and targeted points of the search's own; the
+    points it prints are run again on the test set with other seeds, and with twice the rounds. A frontier
+    that was interrupted resumes: run the same command again.
+
+    Example: `sparsefed frontier examples/digits.toml --budget 3m`
+
+    Parameters
+    ----------
+    spec
+        An experiment, compared with the usual defenses; or a frontier's own TOML file, with `[base]`.
+    budget
+        How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs.
+    vary
+        A plain grid instead of a search: `--vary clip.norm=0.1,1,5`; may be repeated.
+    set_
+        Change a key of the experiment before validation, such as `--set rounds=100`; may be repeated.
+    runs
+        The folder that holds the runs and the state of the search.
+    out
+        Write the page there, as Markdown.
+    plot
+        Draw the frontier: a file that ends in .png, .svg or .pdf.
+    jobs
+        How many runs to execute in parallel, each in a process of its own.
+    threads
+        CPU threads per run.
+    json_
+        Print the points as JSON.
+
+    """
+    from sparsefed.frontier.budget import Budget
+    from sparsefed.frontier.page import markdown, plot_frontier, rows
+    from sparsefed.frontier.plan import read_plan
+    from sparsefed.frontier.search import frontier as search
+    from sparsefed.report.progress import followed
+
+    use_threads(threads)
+    limit = Budget.of(budget)
+    plan = read_plan(spec, tuple(set_))
+    if vary:
+        plan = plan.but(vary=dict(map(_varied, vary)))
+    with Resumable(runs):
+        points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1))
+    command = f"sparsefed {shlex.join(sys.argv[1:])}"
+    if json_:
+        say_json(rows(points))
+    else:
+        print(markdown(plan, points, command))
+    if out is not None:
+        _write(out, markdown(plan, points, command, "" if plot is None else plot.name))
+    if plot is not None:
+        plot_frontier(points, plot)
+
+
+def _varied(text: str) -> tuple[str, list[object]]:
+    """`clip.norm=0.1,1` as a key and its values, read as TOML."""
+    import tomllib
+
+    key, equals, values = text.partition("=")
+    try:
+        found = tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError:
+        found = []
+    if not (equals and key.strip() and found):
+        raise SpecError(f"--vary: expected key.path=value,value,…, found {text!r}")
+    return key.strip(), found
+
+
+def _write(path: Path, text: str) -> None:
+    from sparsefed.core.files import readable_errors, write_atomically
+
+    with readable_errors(path):
+        write_atomically(path, text.encode())

@@ -1,0 +1,156 @@
+"""A frontier as a page: what each defense holds at a given price, its points, and a picture."""
+
+from pathlib import Path
+from typing import Any
+
+from sparsefed.core.files import readable_errors
+from sparsefed.frontier.plan import Plan
+from sparsefed.frontier.points import Measured, Point, pareto
+from sparsefed.frontier.search import LOSSES
+from sparsefed.report.plots import blank_figure
+
+__all__ = ["markdown", "plot_frontier", "rows"]
+
+
+_ARROW = {"arrowstyle": "->", "lw": 0.8}
+
+
+def rows(points: list[Point]) -> list[dict[str, Any]]:
+    """The points for machines, each marked if no other point of its question beats it."""
+    best: dict[int, bool] = {}
+    for group in _groups(points).values():
+        values = [(point.reported or point.searched).values for point in group]
+        best |= {id(point): keep for point, keep in zip(group, pareto(values), strict=True)}
+    return [point.to_dict(best[id(point)]) for point in points]
+
+
+def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -> str:
+    """What every defense holds at each allowed loss, then every point, as Markdown."""
+    parts = [f"## {plan.title or 'Frontier'}\n"]
+    if picture:
+        parts.append(f"![Worst attack accuracy against test accuracy]({picture})\n")
+    if plan.note:
+        parts.append(plan.note.strip() + "\n")
+    for (goal, share), group in _groups(points).items():
+        best = max((point.reported or point.searched).unattacked for point in group)
+        parts.append(f"### Goal: {goal}, {100 * share:g} % of the clients compromised\n")
+        parts.append(f"Best unattacked test accuracy: {best:.1f} %.\n")
+        parts.append(_held(group, best) + "\n")
+        parts.append(_points(group) + "\n")
+    parts.append(
+        "Percent. *At a loss of …*: the least success of the worst attack among the points whose test\n"
+        "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
+        "twice the rounds. A point that falls when the rounds are doubled is marked *delays*. *Searched* is\n"
+        "what the search saw on its own seed, targeted points and validation split.\n\n"
+        f"By `{command}`.\n"
+    )
+    return "\n".join(parts)
+
+
+def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
+    groups: dict[tuple[str, float], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.goal, point.compromised), []).append(point)
+    return groups
+
+
+def _held(points: list[Point], best: float) -> str:
+    losses = sorted(LOSSES)
+    heads = ["defense", *(f"at a loss of {loss:g}" for loss in losses)]
+    lines = [heads, ["---", *["---:"] * len(losses)]]
+    for defense in dict.fromkeys(point.defense for point in points):
+        cells = [defense]
+        for loss in losses:
+            within = [
+                point
+                for point in points
+                if point.defense == defense
+                and point.reported is not None
+                and point.reported.test_accuracy >= best - loss
+            ]
+            least = min(within, key=lambda point: point.reported.worst_attack_accuracy, default=None)  # type: ignore[union-attr]
+            cells.append("–" if least is None else _arrow(least))
+        lines.append(cells)
+    return _grid(lines)
+
+
+def _arrow(point: Point) -> str:
+    assert point.reported is not None
+    after = "?" if point.doubled is None else f"{point.doubled.worst_attack_accuracy:.1f}"
+    return f"{point.reported.worst_attack_accuracy:.1f} → {after}"
+
+
+def _points(points: list[Point]) -> str:
+    heads = [
+        "defense",
+        "settings",
+        "unattacked",
+        "test accuracy",
+        "worst attack",
+        "its success",
+        "twice the rounds: test / attack",
+        "searched: test / attack",
+        "seeds",
+        "",
+    ]
+    lines = [heads, ["---", "---", "---:", "---:", "---", "---:", "---:", "---:", "---:", "---"]]
+    for point in points:
+        shown = point.reported
+        settings = ", ".join(f"{key} {value}" for key, value in point.settings.items())
+        mark = {True: "delays", False: "", None: "not run at twice the rounds"}[point.delays]
+        lines.append(
+            [
+                point.defense,
+                settings,
+                *_numbers(shown),
+                _pair(point.doubled),
+                _pair(point.searched),
+                str(0 if shown is None else len(shown.seeds)),
+                mark,
+            ]
+        )
+    return _grid(lines)
+
+
+def _numbers(found: Measured | None) -> list[str]:
+    if found is None:
+        return ["–"] * 4
+    hit = f"{found.worst_attack_accuracy:.1f}"
+    return [f"{found.unattacked:.1f}", f"{found.test_accuracy:.1f}", found.worst_attack, hit]
+
+
+def _pair(found: Measured | None) -> str:
+    return "–" if found is None else f"{found.test_accuracy:.1f} / {found.worst_attack_accuracy:.1f}"
+
+
+def _grid(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def plot_frontier(points: list[Point], path: Path) -> None:
+    """Worst attack success against test accuracy; hollow markers are the same points at twice the rounds."""
+    groups = _groups(points)
+    figure = blank_figure(1.5 + 4.2 * len(groups), 4.2)
+    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    names = list(dict.fromkeys(point.defense for point in points))
+    for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
+        for place, name in enumerate(names):
+            own = sorted(
+                (point for point in group if point.defense == name),
+                key=lambda point: (point.reported or point.searched).test_accuracy,
+            )
+            color = f"C{place % 10}"
+            values = [(point.reported or point.searched).values for point in own]
+            if own:
+                panel.plot(*zip(*values, strict=True), "o-", color=color, label=name, lw=1.5, ms=5)
+            for point, (x, y) in zip(own, values, strict=True):
+                if point.doubled is not None:
+                    later = point.doubled.values
+                    panel.plot(*later, "o", mfc="none", color=color, ms=6)
+                    panel.annotate("", later, (x, y), arrowprops=_ARROW | {"color": color})
+        panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("worst attack's success, %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    with readable_errors(path):
+        figure.savefig(path, dpi=130)

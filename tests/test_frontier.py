@@ -1,0 +1,250 @@
+"""The frontier: settings are chosen apart from what is reported, nothing is run twice, delays are named."""
+
+import contextlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+import sparsefed as sf
+from sparsefed import cli
+from sparsefed.data import Digits
+from sparsefed.data.holdout import Holdout
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.goals import goals_of
+from sparsefed.frontier.page import markdown, plot_frontier, rows
+from sparsefed.frontier.plan import Plan, for_search, read_plan
+from sparsefed.frontier.points import Measured, Point, dominated, pareto
+from sparsefed.frontier.search import frontier
+
+BASE = {
+    "rounds": 4,
+    "cohort": 10,
+    "data": {"type": "Digits"},
+    "partition": {"type": "IID", "clients": 50},
+    "model": {"type": "Linear"},
+    "schedule": {"type": "Constant", "value": 0.1},
+    "defense": {"type": "Mean"},
+    "attack": {
+        "objective": {"type": "Targeted", "points": 10},
+        "presence": {"type": "Pool", "clients": 5},
+        "method": {"type": "PGD", "local_lr": 0.1},
+    },
+}
+CLIP = {"clip": {"type": "FixedClip", "norm": 1.0}}
+SPARSEFED = {"clip": {"type": "FixedClip", "norm": 1.0}, "defense": {"type": "SparseFed", "k": 5}}
+
+
+def plan(**changes: object) -> Plan:
+    return Plan(**{"base": BASE, "defenses": {"clip": CLIP, "SparseFed": SPARSEFED}, "seeds": [0], **changes})
+
+
+def finished(steps) -> tuple[list[str], list[Point]]:
+    said = []
+    while True:
+        try:
+            said.append(next(steps).what)
+        except StopIteration as end:
+            return said, end.value
+
+
+def test_every_defense_is_searched_and_reported_at_both_horizons(tmp_path: Path) -> None:
+    _, points = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
+    assert {point.defense for point in points} == {"clip", "SparseFed"}
+    for point in points:
+        assert point.reported is not None
+        assert point.searched.seeds != point.reported.seeds == (0,)
+        assert set(point.settings) >= {"clip.norm", "defense.momentum", "schedule.value"}
+        assert point.compromised == 0.1
+    assert any(point.doubled is not None for point in points)
+
+
+def test_a_search_never_sees_the_test_set_the_seed_or_the_points_of_the_report() -> None:
+    searched = for_search(plan().experiment("clip"))
+    own, test = searched.data.load(), Digits().load().test
+    images = {bytes(image.numpy().tobytes()) for image in own.test.x}
+    assert searched.seed not in plan().seeds
+    train = {bytes(image.numpy().tobytes()) for image in Digits().load().train.x}
+    assert images <= train
+    assert len(own.test.y) <= len(test.y)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.9])
+def test_a_holdout_splits_the_training_examples(share: float) -> None:
+    whole, split = Digits().load(), Holdout(data=Digits(), share=share).load()
+    assert len(split.train.y) + len(split.test.y) == len(whole.train.y)
+    assert split.classes == whole.classes
+
+
+def test_a_frontier_that_is_run_again_runs_nothing_again(tmp_path: Path, monkeypatch) -> None:
+    _, first = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
+    done = {path.parent.name for path in tmp_path.glob("*/result.json")}
+    from sparsefed.runs import simulate as module
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a round was run")
+
+    monkeypatch.setattr(module, "run_round", refuse)
+    _, again = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
+    assert again == first
+    assert {path.parent.name for path in tmp_path.glob("*/result.json")} == done
+
+
+def test_a_frontier_that_was_stopped_resumes_where_it_was(tmp_path: Path) -> None:
+    steps = frontier(plan(), tmp_path, Budget.of("18 runs"))
+    for _ in range(6):
+        next(steps)
+    steps.close()
+    before = len(list(tmp_path.glob("*/result.json")))
+    _, points = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
+    assert before == 6
+    assert len(list(tmp_path.glob("*/result.json"))) <= 18
+    assert {point.defense for point in points} == {"clip", "SparseFed"}
+
+
+def test_a_grid_runs_each_of_its_points_and_nothing_else(tmp_path: Path) -> None:
+    grid = plan(defenses={"clip": CLIP}, vary={"clip.norm": [0.1, 1.0]})
+    _, points = finished(frontier(grid, tmp_path, Budget.of("100 runs")))
+    assert {point.settings["clip.norm"] for point in points} <= {0.1, 1.0}
+    assert all(set(point.settings) == {"clip.norm"} for point in points)
+
+
+def test_goals_are_kept_apart(tmp_path: Path) -> None:
+    both = plan(goals=["chosen points", "untargeted"], defenses={"clip": CLIP})
+    _, points = finished(frontier(both, tmp_path, Budget.of("16 runs")))
+    assert {point.goal for point in points} == {"chosen points", "untargeted"}
+    names = {point.goal: point.searched.worst_attack for point in points}
+    assert names["untargeted"] in {"sign flip", "Fang"}
+    assert names["chosen points"] in {"PGD", "slow drip", "adaptive"}
+
+
+def test_the_goals_take_the_settings_of_the_experiments_own_attack() -> None:
+    experiment = sf.Experiment(**BASE)
+    goals = goals_of(experiment, Digits().load(), 0.25)
+    pgd = goals["chosen points"].attacks["PGD"]
+    assert pgd.method == experiment.attack.method
+    assert pgd.objective == experiment.attack.objective
+    assert pgd.presence.fraction == 0.25
+
+
+VALUES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=12)
+
+
+@given(VALUES)
+def test_what_is_not_on_the_frontier_is_beaten_by_something_that_is(
+    values: list[tuple[float, float]],
+) -> None:
+    kept = pareto(values)
+    front = [value for value, keep in zip(values, kept, strict=True) if keep]
+    assert front
+    for value, keep in zip(values, kept, strict=True):
+        assert keep != dominated(value, front)
+
+
+def point(before: float, after: float) -> Point:
+    def at(hit: float) -> Measured:
+        return Measured(95.0, 94.0, "PGD", hit, (0,))
+
+    return Point("chosen points", 0.1, "clip", {"clip.norm": 1.0}, at(before), at(before), at(after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "delays"),
+    [(5, 12, False), (5, 21, True), (30, 35, False), (30, 45, True), (9, 2, False)],
+)
+def test_a_point_that_falls_when_the_rounds_are_doubled_is_a_delay(before, after, delays) -> None:
+    assert point(before, after).delays is delays
+
+
+def test_the_page_names_price_settings_and_delays(tmp_path: Path) -> None:
+    points = [point(5, 12), point(5, 90)]
+    page = markdown(plan(), points, "sparsefed frontier x.toml")
+    assert "5.0 → 12.0" in page
+    assert "| delays |" in page
+    assert "sparsefed frontier x.toml" in page
+    plot_frontier(points, tmp_path / "frontier.png")
+    assert (tmp_path / "frontier.png").stat().st_size > 0
+    assert json.loads(json.dumps(rows(points)))[0]["pareto"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "runs", "seconds"),
+    [
+        ("3m", math.inf, 180),
+        ("90s", math.inf, 90),
+        ("1.5h", math.inf, 5400),
+        ("12", 12, math.inf),
+        ("12 runs", 12, math.inf),
+    ],
+)
+def test_a_budget_is_a_time_or_a_number_of_runs(text: str, runs: float, seconds: float) -> None:
+    assert Budget.of(text) == (runs, seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-3m", "0", "3 days"])
+def test_other_budgets_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(sf.SpecError, match="budget: expected a time"):
+        Budget.of(text)
+
+
+def test_a_budget_that_does_not_reach_for_one_setting_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(sf.SpecError, match="expected enough for one setting"):
+        finished(frontier(plan(), tmp_path, Budget.of("2 runs")))
+
+
+def test_a_defense_of_the_users_own_is_searched_over_its_own_knobs(tmp_path: Path) -> None:
+    (tmp_path / "my_rule.py").write_text(
+        '"A rule with a knob."\n'
+        "from sparsefed.core.knobs import Knob\n"
+        "from sparsefed.defenses import Mean\n\n\n"
+        "class Scaled(Mean):\n"
+        '    "A scaled mean."\n\n'
+        '    knobs = {**Mean.knobs, "factor": Knob(0.5, 2)}\n'
+        "    factor: float = 1.0\n"
+        '    "What the mean is multiplied with."\n\n'
+        "    def aggregate(self, updates):\n"
+        "        return self.factor * super().aggregate(updates)\n"
+    )
+    import sys
+
+    sys.path.insert(0, str(tmp_path))
+    try:
+        own = plan(defenses={"mine": {"clip": CLIP["clip"], "defense": {"type": "my_rule:Scaled"}}})
+        assert "defense.factor" in own.searchable("mine")
+        _, points = finished(frontier(own, tmp_path, Budget.of("20 runs")))
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert all("defense.factor" in point.settings for point in points)
+
+
+def test_the_command_prints_one_list_of_points(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    toml = Path(__file__).parent.parent / "examples" / "digits.toml"
+    words = ["frontier", str(toml), "--budget", "15", "--set", "rounds=2", "--set", "cohort=10", "--json"]
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    points = json.loads(capsys.readouterr().out)
+    wanted = {
+        "defense",
+        "settings",
+        "test_accuracy",
+        "worst_attack",
+        "worst_attack_accuracy",
+        "pareto",
+        "seeds",
+    }
+    assert all(wanted <= point.keys() for point in points)
+    assert "SparseFed" in {point["defense"] for point in points}
+
+
+def test_a_plan_without_a_knob_is_refused_in_one_line() -> None:
+    bare = {**BASE, "schedule": {"type": "Constant", "value": 0.1}, "defense": {"type": "Mean"}}
+    with pytest.raises(sf.SpecError, match="nothing"):
+        Plan(base=bare, defenses={"x": {"schedule": {"type": "nothing"}}}).searchable("x")
+
+
+def test_a_plan_of_a_plain_experiment_compares_the_usual_defenses() -> None:
+    toml = Path(__file__).parent.parent / "examples" / "digits.toml"
+    assert {"clip", "SparseFed", "Bulyan"} <= set(read_plan(toml).defenses)
