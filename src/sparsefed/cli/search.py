@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sparsefed.cli.parts import AsJson, Jobs, Out, Plot, Resumable, Runs, Set, Threads, say_json, use_threads
+from sparsefed.cli.parts import AsJson, Jobs, Out, Plot, Runs, Set, Threads, resumable, say_json, use_threads
 from sparsefed.core.errors import SpecError
 
 __all__ = ["frontier"]
@@ -69,7 +69,7 @@ def frontier(
     plan = read_plan(spec, tuple(set_))
     if vary:
         plan = plan.but(vary=dict(map(_varied, vary)))
-    with Resumable(runs):
+    with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1))
     command = f"sparsefed {shlex.join(sys.argv[1:])}"
     if json_:
