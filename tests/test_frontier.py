@@ -51,7 +51,7 @@ def finished(steps) -> tuple[list[str], list[Point]]:
 
 
 def test_every_defense_is_searched_and_reported_at_both_horizons(tmp_path: Path) -> None:
-    _, points = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
+    _, points = finished(frontier(plan(), tmp_path, Budget.of("36 runs")))
     assert {point.defense for point in points} == {"clip", "SparseFed"}
     for point in points:
         assert point.reported is not None
