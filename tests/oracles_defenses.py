@@ -142,6 +142,30 @@ def error_with_lr(means: list[Array], k: int, rho: float, lrs: list[float]) -> I
         yield delta
 
 
+def forgetting(means: list[Array], k: int, rho: float, lrs: list[float]) -> Iterator[Array]:
+    """Masked Algorithm 5 with an error that keeps 0.7 of itself from round to round."""
+    W, R = np.zeros_like(means[0]), np.zeros_like(means[0])
+    for u, lr in zip(means, lrs, strict=True):
+        R = rho * R + u
+        W = R + 0.7 * W
+        delta = top_k(W, k)
+        W = W - delta
+        R = np.where(delta != 0, 0, R)
+        yield lr * delta
+
+
+def forgetting_with_lr(means: list[Array], k: int, rho: float, lrs: list[float]) -> Iterator[Array]:
+    """The same with λ inside the error."""
+    W, R = np.zeros_like(means[0]), np.zeros_like(means[0])
+    for u, lr in zip(means, lrs, strict=True):
+        R = rho * R + u
+        W = lr * R + 0.7 * W
+        delta = top_k(W, k)
+        W = W - delta
+        R = np.where(delta != 0, 0, R)
+        yield delta
+
+
 def fetchsgd(
     means: list[Array],
     choose: Callable[[Array], Array],
@@ -150,16 +174,18 @@ def fetchsgd(
     *,
     sketch: Array,
     zeroing: bool,
+    beta: float = 1.0,
 ) -> Iterator[Array]:
     """Algorithm 10, with the sketch as explicit matrices S of shape [rows, columns, d].
 
     Every column of S[r] holds one ±1. `choose` gives the places of the top k estimates, of which many can
-    be tied. With `zeroing`, touched cells of both tables are set to 0 in place of line 15.
+    be tied; `beta` is what survives of S_e. With `zeroing`, touched cells of both tables are set to 0 in
+    place of line 15.
     """
     S_u, S_e = np.zeros(sketch.shape[:2]), np.zeros(sketch.shape[:2])
     for u, lr in zip(means, lrs, strict=True):
         S_u = rho * S_u + sketch @ u
-        S_e = lr * S_u + S_e
+        S_e = lr * S_u + beta * S_e
         estimates = np.median(np.einsum("rcd,rc->rd", sketch, S_e), axis=0)
         delta = np.zeros_like(estimates)
         delta[choose(estimates)] = estimates[choose(estimates)]

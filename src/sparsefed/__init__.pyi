@@ -64,6 +64,11 @@ from .federation.round import (
 from .models import (
     Model as Model,
 )
+from .protocol.anchors import (
+    Anchor as Anchor,
+    InitialModel as InitialModel,
+    Unanchored as Unanchored,
+)
 from .protocol.clips import (
     AdaptiveClip as AdaptiveClip,
     Clip as Clip,

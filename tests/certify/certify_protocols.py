@@ -66,10 +66,11 @@ def top_k_rows(matrix: Tensor, k: int) -> Tensor:
     return torch.zeros_like(matrix).scatter(1, chosen, matrix.gather(1, chosen))
 
 
-def descend(oracle, lrs, poison, k=None, momentum=0.0):
+def descend(oracle, lrs, poison, k=None, momentum=0.0, *, stiffness=0.0):
     """Final models and γ of every round, for `poison` `[rounds, models, params]` added to the mean update.
 
     With k the server is SparseFed, without it the plain mean; both as in the listings.
+    `stiffness` is the anchor's, which pulls towards the initial model, 0.
     """
     params = torch.zeros_like(poison[0])
     velocity, error, gammas = torch.zeros_like(params), torch.zeros_like(params), []
@@ -84,5 +85,5 @@ def descend(oracle, lrs, poison, k=None, momentum=0.0):
             error = error - delta
             velocity = velocity.masked_fill(delta != 0, 0.0)
         gammas.append((delta - update).abs().sum(1))
-        params = params - lr * delta
+        params = params - lr * (delta + stiffness * params)
     return params, torch.stack(gammas)

@@ -27,6 +27,7 @@ from sparsefed.data import IID, Digits
 from sparsefed.defenses import Mean, Median, SparseFed, SubtractMasking
 from sparsefed.federation.experiment import Experiment
 from sparsefed.models import MLP, Linear
+from sparsefed.protocol.anchors import InitialModel
 from sparsefed.protocol.clips import AdaptiveClip, FixedClip, QuantileClip, Unclipped
 from sparsefed.protocol.schedules import Constant, Triangular
 
@@ -57,6 +58,14 @@ SERVERS = {
     "SparseFed with the rate in the error": {
         "defense": SparseFed(k=64, lr_in_error=True),
         "schedule": Triangular(peak=0.05),
+    },
+    "anchored mean": {"anchor": InitialModel(stiffness=10.0), "defense": Mean(momentum=0.9)},
+    "anchored SparseFed": {"anchor": InitialModel(stiffness=10.0), "defense": SparseFed(k=320)},
+    "anchored FedAvg": {
+        "clients": FedAvg(),
+        "clip": AdaptiveClip(norm=3.0),
+        "schedule": Triangular(peak=0.05),
+        "anchor": InitialModel(stiffness=10.0),
     },
     "FedAvg": {"clients": FedAvg(), "clip": AdaptiveClip(norm=3.0), "schedule": Triangular(peak=0.05)},
 }
@@ -92,6 +101,14 @@ def test_points_that_are_certified_are_right_in_every_attacked_run():
     for name in ("SignFlip", "PGD"):
         result = sparsefed.simulate(spec.but(attack=attack(name, Pool(clients=1))))
         assert result["test_accuracy"] >= made.certified
+
+
+def test_an_anchored_convex_radius_is_what_is_left_of_the_poison_of_all_rounds():
+    spec = EXPERIMENT.but(cohort=40, clip=FixedClip(norm=9.0), anchor=InitialModel(stiffness=20.0))
+    made = certificate(spec, compromised=1, counting=WorstCase())
+    (bound,) = [bound for bound in made.bounds if bound.name == "convex loss, anchored"]
+    most = 2 * 9.0 / 40 / 20.0  # s (m/n) L / η
+    assert math.exp(bound.log_radius) == pytest.approx(most * (1 - (1 - 0.01 * 20.0) ** 6))
 
 
 def test_more_attackers_certify_less_and_worse_counting_too():

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from sparsefed.certify import (
     convex_radii,
     error_bound_l2,
+    held,
     log_memory_radii,
     log_radii,
     memory_bound,
@@ -47,6 +48,38 @@ def test_both_radii_hold_for_random_data_rates_and_poison(seed, lrs, k, strength
 
 
 @given(
+    seed=st.integers(0, 9999),
+    lrs=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=10),
+    k=st.none() | st.integers(1, 12),
+    stiffness=st.floats(0.0, 1.0),
+)
+def test_the_anchored_radius_of_convex_losses_holds_for_random_data_rates_and_poison(seed, lrs, k, stiffness):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    regression = SoftmaxRegression(inputs, torch.randint(3, (6,), generator=generator), classes=3)
+    poison = torch.nn.functional.normalize(
+        torch.randn(len(lrs), 2, 12, generator=generator, dtype=torch.float64), dim=2
+    )
+    poison[:, 0] = 0.0
+    final, _ = descend(regression, lrs, poison, k=k, stiffness=stiffness)
+    oracle = softmax_oracle(inputs)
+    if max(lrs) <= 2 / (oracle.smoothness + stiffness):
+        memory = 0.0 if k is None else error_bound_l2(12, k, oracle.length + 1)
+        numbers = {"smoothness": oracle.smoothness, "budget": 1.0, "memory": memory}
+        bound = convex_radii(lrs, stiffness=stiffness, **numbers)[-1]
+        assert float((final[1] - final[0]).norm()) <= bound * (1 + 1e-9)
+        assert k is not None or bound <= convex_radii(lrs, **numbers)[-1] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("rounds", [10_000, 100_000])
+def test_an_anchored_radius_does_not_grow_with_the_rounds(rounds):
+    found = convex_radii([0.1] * rounds, smoothness=3.0, budget=0.5, stiffness=0.05)
+    assert found[-1] == pytest.approx(0.5 / 0.05)
+    assert found.max() <= 0.5 / 0.05 * (1 + 1e-12)
+    assert held([0.1] * rounds, stiffness=0.05, push=0.5).max() <= 0.5 / 0.05 * (1 + 1e-12)
+
+
+@given(
     lrs=st.lists(st.floats(0.01, 0.5), min_size=1, max_size=10),
     growth=st.floats(0.01, 5),
     budget=st.floats(0.01, 5),
@@ -77,3 +110,7 @@ def test_steps_that_could_expand_are_refused():
     with pytest.raises(SpecError, match="k needs to be at most"):
         error_bound_l2(5, 6, 1.0)
     assert error_bound_l2(5, 5, 1.0) == 0
+    with pytest.raises(SpecError, match=r"2/\(smoothness \+ stiffness\) = 0\.1, got 0\.15 in round 1"):
+        convex_radii([0.15], smoothness=10.0, budget=1.0, stiffness=10.0)
+    with pytest.raises(SpecError, match=r"held needs a stiffness of at most 1/λ, got 2 times that"):
+        held([0.1], stiffness=20.0, push=1.0)

@@ -21,12 +21,12 @@ def matrices_of(sketch: CountSketch) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", [FetchSGD, PaperFetchSGD])
-@given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([1, 3, 5]))
+@given(seed=st.integers(0, 2**32 - 1), rows=st.sampled_from([1, 3, 5]), beta=st.sampled_from([0.0, 0.7, 1.0]))
 @settings(max_examples=15, deadline=None)
-def test_ten_rounds_are_algorithm_10(kind: type[FetchSGD], seed: int, rows: int) -> None:
+def test_ten_rounds_are_algorithm_10(kind: type[FetchSGD], seed: int, rows: int, beta: float) -> None:
     draw = np.random.default_rng(seed)
     updates, lrs = draw.normal(size=(10, 4, 30)), draw.uniform(0.05, 1, 10).tolist()
-    rule = kind(k=3, rows=rows, columns=40, momentum=0.8)
+    rule = kind(k=3, rows=rows, columns=40, momentum=0.8, error_decay=beta)
     state = rule.init(torch.zeros(30, dtype=torch.float64), seed=seed)
     sketch = matrices_of(rule.sketch(state))
     assert (np.abs(sketch).sum(axis=1) == 1).all()
@@ -39,7 +39,7 @@ def test_ten_rounds_are_algorithm_10(kind: type[FetchSGD], seed: int, rows: int)
         return moved
 
     means = [matrix.mean(axis=0) for matrix in updates]
-    expected = oracle.fetchsgd(means, as_we_did, 0.8, lrs, sketch=sketch, zeroing=kind is FetchSGD)
+    expected = oracle.fetchsgd(means, as_we_did, 0.8, lrs, sketch=sketch, zeroing=kind is FetchSGD, beta=beta)
     for matrix, lr in zip(updates, lrs, strict=True):
         delta, state = rule.step(dense(matrix), state, lr)
         moved = delta.nonzero()[:, 0].numpy()

@@ -28,6 +28,8 @@ VARIANTS: list[tuple[SparseFed, Listing]] = [
     (SparseFed(k=K, momentum=RHO, masking=NoMasking()), oracle.algorithm_5),
     (SparseFed(k=K, momentum=RHO, lr_in_error=True), oracle.error_with_lr),
     (SparseFed(k=K), oracle.algorithm_1),
+    (SparseFed(k=K, momentum=RHO, error_decay=0.7), oracle.forgetting),
+    (SparseFed(k=K, momentum=RHO, error_decay=0.7, lr_in_error=True), oracle.forgetting_with_lr),
 ]
 seeds = st.integers(0, 2**32 - 1)
 
@@ -94,11 +96,21 @@ def test_what_has_not_moved_the_model_is_in_the_error(seed: int, k: int) -> None
     assert np.allclose(moved + state.error.numpy(), sent, rtol=1e-10, atol=1e-12)
 
 
+@given(seed=seeds, decay=st.floats(0.1, 0.99))
+@settings(max_examples=20)
+def test_what_can_wait_in_a_forgetting_error_is_bounded_for_good(seed: int, decay: float) -> None:
+    push = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, SIZE)))
+    rule = SparseFed(k=K, error_decay=decay)
+    state = rule.init(torch.zeros(SIZE, dtype=torch.float64))
+    for _ in range(200):
+        _, state = rule.step(dense(push), state)
+        assert float(state.error.norm()) <= float(push.norm()) / (1 - decay)
+
+
 def test_auto_sparsefed_is_sparsefed_with_the_k_of_the_first_round() -> None:
     matrices, lrs = a_run(3)
     k = least_k(loss_curve([torch.from_numpy(matrices[0].mean(axis=0))]), 0.3)
-    auto = AutoSparseFed(max_loss=0.3, momentum=RHO)
-    for found, needed in zip(
-        steps(auto, matrices, lrs), steps(SparseFed(k=k, momentum=RHO), matrices, lrs), strict=True
-    ):
+    shared = {"momentum": RHO, "error_decay": 0.8}
+    auto, plain = AutoSparseFed(max_loss=0.3, **shared), SparseFed(k=k, **shared)
+    for found, needed in zip(steps(auto, matrices, lrs), steps(plain, matrices, lrs), strict=True):
         assert (found == needed).all()

@@ -16,6 +16,13 @@ def test_the_fused_step_is_the_two_lines_of_the_paper_bit_for_bit(size: int, dty
         assert torch.equal(now, then)  # the inputs are left as they were
 
 
+@pytest.mark.parametrize("size", [1000, 100_003])
+def test_a_forgetting_error_is_its_line_bit_for_bit(size: int) -> None:
+    velocity, error, mean = torch.randn(3, size, generator=torch.Generator().manual_seed(size))
+    new_velocity, new_error = accumulate(velocity, error, mean, 0.9, decay=0.97)
+    assert torch.equal(new_error, 0.97 * error + new_velocity)
+
+
 def test_strided_memories_step_the_same() -> None:
     parts = torch.randn(3, 200_000, generator=torch.Generator().manual_seed(0))
     strided = accumulate(*parts[:, ::2], 0.5)

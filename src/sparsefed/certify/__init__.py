@@ -28,7 +28,7 @@ from sparsefed.certify.certificate import (
 from sparsefed.certify.convergence import Descent, convergence_bound, descent
 from sparsefed.certify.lipschitz import Oracle, local_steps, softmax_lipschitz, softmax_oracle
 from sparsefed.certify.lower_bound import LowerBound, lipschitz_lower_bound
-from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
+from sparsefed.certify.memory import convex_radii, error_bound_l2, held, log_memory_radii
 from sparsefed.certify.radius import (
     Printed,
     algorithm3,
@@ -70,6 +70,7 @@ __all__ = [
     "descent",
     "error_bound_l2",
     "gaps",
+    "held",
     "l1_budget",
     "l1_reach",
     "l2_budget",

@@ -17,6 +17,7 @@ from sparsefed.defenses import Mean, NoMasking, SparseFed, ZeroMasking
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.models import Linear
+from sparsefed.protocol.anchors import InitialModel, Unanchored
 from sparsefed.protocol.clips import AdaptiveClip, FixedClip
 
 __all__ = ["Step", "check_covered", "features", "steps"]
@@ -37,6 +38,8 @@ class Step(NamedTuple):
     """ω_k and γ_t of this round."""
     params: Vector
     """θ after the round."""
+    stiffness: float = 0.0
+    """η_t: the anchor pulls by η_t λ_t (θ − θ₀)."""
 
 
 def check_covered(spec: Experiment, lipschitz: float | None) -> None:
@@ -48,6 +51,16 @@ def check_covered(spec: Experiment, lipschitz: float | None) -> None:
             masking,
             isinstance(masking, ZeroMasking | NoMasking | None) or not getattr(defense, "momentum", 0.0),
             "a masking that only shrinks the velocity",
+        ),
+        (
+            defense,
+            getattr(defense, "error_decay", 1.0) == 1.0,
+            "error feedback that forgets nothing (`error_decay` = 1)",
+        ),
+        (
+            spec.anchor,
+            type(spec.anchor) in (Unanchored, InitialModel),
+            "no anchor, or InitialModel",
         ),
         (
             spec.clip,
@@ -78,6 +91,7 @@ def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:
     check_covered(spec := fed.spec, lipschitz)
     params, memory = fed.initial_state.params, fed.initial_state.memory
     in_error = isinstance(spec.defense, SparseFed) and spec.defense.lr_in_error
+    stiffness = spec.anchor.stiffness if isinstance(spec.anchor, InitialModel) else 0.0
     oracle_of = _oracle_of(fed, lipschitz)
     for t in range(1, spec.rounds + 1):
         lr = spec.schedule.lr(t, spec.rounds)
@@ -85,7 +99,7 @@ def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:
         data = fed.local_data(fed.cohort(t), t)
         updates = spec.clients.updates(Work(fed.network, params, data, lr, spec.seed, t))
         delta, after = spec.defense.step(updates.admitted(clip_norm), memory, server_lr)
-        params = params - delta
+        params = fed.moved(params, delta, lr)
         scale = server_lr if in_error else 1.0  # with λ in the error, u is λ times the update, and λ is 1
         yield Step(
             lr=server_lr / scale,
@@ -94,6 +108,7 @@ def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:
             oracle=oracle_of(data, lr).scaled(scale),
             sparsity=_sparsity(spec, memory, after, delta / (server_lr / scale), scale),
             params=params,
+            stiffness=stiffness * lr * scale / server_lr,
         )
         memory = after
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsefed.certify.along import Step
 from sparsefed.certify.budget import Counting, Threat, WorstCase, l1_budget, l2_budget
-from sparsefed.certify.memory import convex_radii, error_bound_l2, log_memory_radii
+from sparsefed.certify.memory import convex_radii, error_bound_l2, held, log_memory_radii
 from sparsefed.certify.radius import Printed, log_radius, log_weights, theorem2, width
 from sparsefed.certify.sparsity import memory_bound, prior_gamma, prior_omega
 from sparsefed.core.errors import SpecError
@@ -67,6 +67,16 @@ class Case:
         return np.array([step.clip_norm for step in self.steps])
 
     @property
+    def stiffness(self) -> np.ndarray:
+        """η_t of the anchor; 0 without one. It only shrinks: recursions without it hold all the same."""
+        return np.array([step.stiffness for step in self.steps])
+
+    @property
+    def counts_memory_once(self) -> bool:
+        """Whether `memory` applies: its sum by parts knows of no momentum and no anchor."""
+        return self.momentum == 0 and not self.stiffness.any()
+
+    @property
     def after_first(self) -> np.ndarray:
         """The rounds from the first attacked one on, bool: before it the runs are one."""
         return np.logical_or.accumulate(self.attacked)
@@ -99,7 +109,7 @@ class Case:
         return self._recursion(width(self.params, self.k), gamma=gamma * self.after_first)
 
     def memory(self, k: int | None = None) -> Radius:
-        """The dense recursion with SparseFed's memory counted once; needs a server without momentum."""
+        """The dense recursion with SparseFed's memory counted once, where that applies."""
         k = k or self.k or self.params
         kept = memory_bound(prior_omega(self.params, k), self.masses().max())
 
@@ -116,16 +126,29 @@ class Case:
         smoothness = np.array([step.oracle.smoothness for step in self.steps])
         if self.momentum > 0 or not np.isfinite(smoothness).all():
             return "needs softmax regression with its own constant, and a server without momentum"
-        poison, kept = self._poison(np.log(self.lrs)), 0.0
-        if self.k is not None:
-            kept = error_bound_l2(self.params, self.k, float(self.clip_norms.max()))
+        poison, kept = self._poison(_log_surviving(self.lrs, self.stiffness)), self._kept_l2()
+        numbers = {"budget": poison, "memory": kept, "stiffness": self.stiffness}
         try:
-            radius = float(convex_radii(self.lrs, smoothness=smoothness, budget=poison, memory=kept)[-1])
+            radius = float(convex_radii(self.lrs, smoothness=smoothness, **numbers)[-1])
         except SpecError as steep:
             return str(steep).removeprefix("convex_radii ")
         if not self._unclipped(radius, [step.oracle.stretch_l2 for step in self.steps]):
             return "an honest client could be clipped: needs a larger clip norm"
         return Radius(math.log(radius) if radius else -math.inf, False, 0.0, 2 * kept, poison.max())
+
+    def anchored(self) -> Radius:
+        """The ℓ2 radius of any loss, clipped or not: both runs stay near θ₀, whatever the rounds."""
+        after = np.where(self.after_first, self.clip_norms, 0.0)  # before it the runs are one
+        reach = held(
+            self.lrs, stiffness=self.stiffness, push=after / (1 - self.momentum), memory=self._kept_l2()
+        )
+        return Radius(math.log(2 * reach[-1]) if reach[-1] else -math.inf, True, 0.0)
+
+    def _kept_l2(self) -> float:
+        """A bound on ‖W‖₂; 0 for the plain mean."""
+        if self.k is None:
+            return 0.0
+        return error_bound_l2(self.params, self.k, float(self.clip_norms.max()) / (1 - self.momentum))
 
     def printed(self) -> Printed:
         """Theorem 1 or 2 as printed, with the largest c, ρ and γ of all rounds."""
@@ -179,6 +202,13 @@ class Case:
             min(step.longest + stretch * radius, step.oracle.length) <= step.clip_norm
             for step, stretch in zip(self.steps, stretches, strict=True)
         )
+
+
+def _log_surviving(lrs: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+    """Logarithms of what one unit of poison in each round is worth in the end."""
+    with np.errstate(divide="ignore"):  # an anchor with λη = 1 leaves nothing of earlier rounds
+        shrink = np.log(np.maximum(1 - lrs * stiffness, 0.0))
+    return np.log(lrs) + np.concatenate([np.cumsum(shrink[:0:-1])[::-1], [0.0]])
 
 
 def _propagation(lrs: np.ndarray, growth: np.ndarray) -> float:

@@ -110,12 +110,14 @@ def bounds(case: Case, points: Points | None) -> tuple[Bound, ...]:
             ("SparseFed, γ a priori", CERTIFIED, case.sparse()),
             ("SparseFed, γ measured", ESTIMATE, case.sparse_as_measured()),
         ]
-        if case.momentum == 0:
+        if case.counts_memory_once:
             own.append(("SparseFed, memory once", CERTIFIED, case.memory()))
     lines = [
         _bound(name, "ℓ1", radius, _judged(verdict, radius, trivial), points) for name, verdict, radius in own
     ]
     lines.append(_bound("update sizes alone", "ℓ1", trivial, CERTIFIED if points else VACUOUS, points))
+    if case.stiffness.any():
+        lines.append(_bound("anchor, update sizes alone", "ℓ2", case.anchored(), CERTIFIED, points))
     return (*lines, _convex(case, points), _printed(case))
 
 
@@ -132,7 +134,7 @@ def _bound(name: str, norm: str, radius: Radius, verdict: str, points: Points | 
 
 
 def _convex(case: Case, points: Points | None) -> Bound:
-    radius, name = case.convex(), "convex loss"
+    radius, name = case.convex(), "convex loss, anchored" if case.stiffness.any() else "convex loss"
     if isinstance(radius, str):
         return Bound(name, "ℓ2", None, None, "does not apply", radius)
     return _bound(name, "ℓ2", radius, CERTIFIED, points)

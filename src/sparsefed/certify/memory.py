@@ -21,7 +21,7 @@ from sparsefed.certify.checks import learning_rates, nonnegative, per_round
 from sparsefed.certify.radius import log_radii, width
 from sparsefed.core.errors import SpecError
 
-__all__ = ["convex_radii", "error_bound_l2", "log_memory_radii", "memory_weights"]
+__all__ = ["convex_radii", "error_bound_l2", "held", "log_memory_radii", "memory_weights"]
 
 
 def memory_weights(lrs: Any) -> np.ndarray:
@@ -44,30 +44,64 @@ def log_memory_radii(lrs: Any, *, growth: Any, budget: Any, memory: float) -> np
     return np.logaddexp(moved, np.log(weights * kept)) if kept else moved
 
 
-def error_bound_l2(params: int, k: int, length: float) -> float:
-    """sup‖W‖₂ without momentum, for aggregated updates of ℓ2 norm at most `length` (L always is).
+def error_bound_l2(params: int, k: int, length: float, decay: float = 1.0) -> float:
+    """sup‖W‖₂ for what enters the error at ℓ2 norm at most `length`: L, or L/(1 − μ) with momentum.
 
-    Top-k leaves at most q² = 1 − k/d of the squared norm, so ‖W‖ ≤ q(‖W‖ + length) in every round.
+    Top-k leaves at most q² = 1 − k/d of the squared norm, so ‖W‖ ≤ q(β‖W‖ + length) in every round, where
+    β is `decay`.
     """
     width(params, k)
     left = math.sqrt(1 - k / params)
-    return nonnegative("length", length) * left / (1 - left)
+    return nonnegative("length", length) * left / (1 - left * nonnegative("decay", decay))
 
 
-def convex_radii(lrs: Any, *, smoothness: Any, budget: Any, memory: float = 0.0) -> np.ndarray:
+def convex_radii(
+    lrs: Any, *, smoothness: Any, budget: Any, memory: float = 0.0, stiffness: Any = 0.0
+) -> np.ndarray:
     """ℓ2 radii after every round, `[rounds]`, for a convex loss and a server without momentum.
 
     `smoothness` is ℓ of the mean loss of a round, `budget` its ℓ2 poison (`budget.l2_budget`), `memory`
-    bounds ‖W‖₂ (`error_bound_l2`; 0 for the plain mean). Raises SpecError where some λ_t > 2/ℓ.
+    bounds ‖W‖₂ (`error_bound_l2`; 0 for the plain mean), `stiffness` is the anchor's η, with which a step is
+    a contraction and the mean's radius at most budget/η for good (`docs/anchor.md`). Raises SpecError where
+    some λ_t > 2/(ℓ + η).
     """
     lrs = learning_rates(lrs)
-    smoothness = per_round("smoothness", smoothness, len(lrs))
-    steep = np.flatnonzero(lrs * smoothness > 2)
+    stiffness = per_round("stiffness", stiffness, len(lrs))
+    curvature = per_round("smoothness", smoothness, len(lrs)) + stiffness
+    steep = np.flatnonzero(lrs * curvature > 2)
     if len(steep):
         t = steep[0]
-        needed = f"learning rates of at most 2/smoothness = {2 / smoothness[t]:g}"
+        name = "2/(smoothness + stiffness)" if stiffness.any() else "2/smoothness"
+        needed = f"learning rates of at most {name} = {2 / curvature[t]:g}"
         raise SpecError(f"convex_radii needs {needed}, got {lrs[t]:g} in round {t + 1}")
-    weights, kept = memory_weights(lrs), 2 * nonnegative("memory", memory)
-    lag = np.concatenate([[0.0], lrs[:-1]]) * kept  # ‖(θ − λW) − θ‖ in both runs: gradients are taken at θ
-    moved = np.cumsum(lrs * (per_round("budget", budget, len(lrs)) + smoothness * lag))
-    return moved + weights * kept
+    kept = 2 * nonnegative("memory", memory)
+    before = np.concatenate([[0.0], lrs[:-1]])
+    # θ − λW takes the steps of plain averaging, with gradients and pulls taken at θ, λW away, in both runs
+    added = lrs * (per_round("budget", budget, len(lrs)) + curvature * before * kept)
+    added[1:] += np.abs(np.diff(lrs)) * kept
+    shrink = np.maximum(1 - lrs * stiffness, lrs * curvature - 1)
+    return _accumulated(shrink, added) + lrs * kept
+
+
+def held(lrs: Any, *, stiffness: Any, push: Any, memory: float = 0.0, decay: float = 1.0) -> np.ndarray:
+    """How far a steady push can have moved an anchored model after each round, in ℓ2, `[rounds]`.
+
+    `push` bounds the velocity that attackers cause, pL/(1 − μ), one number or one per round; `memory` bounds
+    ‖W‖₂ of SparseFed (`error_bound_l2`) and `decay` is its β. For the mean at most push/η, whatever the
+    rounds. Raises SpecError where λη > 1.
+    """
+    lrs = learning_rates(lrs)
+    kept, shrink = nonnegative("memory", memory), 1 - lrs * per_round("stiffness", stiffness, len(lrs))
+    if shrink.min() < 0:
+        raise SpecError(f"held needs a stiffness of at most 1/λ, got {1 - shrink.min():.3g} times that")
+    added = lrs * per_round("push", push, len(lrs))
+    added[1:] += np.abs(nonnegative("decay", decay) * lrs[1:] - shrink[1:] * lrs[:-1]) * kept
+    return _accumulated(shrink, added) + lrs * kept
+
+
+def _accumulated(shrink: np.ndarray, added: np.ndarray) -> np.ndarray:
+    """R ← shrink · r + added, from r = 0, after every round."""
+    path, radius = np.empty(len(added)), 0.0
+    for t, (factor, more) in enumerate(zip(shrink.tolist(), added.tolist(), strict=True)):
+        path[t] = radius = factor * radius + more
+    return path

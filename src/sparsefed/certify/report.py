@@ -109,7 +109,7 @@ def against_k(case: Case) -> Curves:
         MEAN: (grid, [_log10(case.dense().log)] * len(grid)),
         PRIOR: (grid, [_log10(case.sparse(k).log) for k in grid]),
     }
-    if case.momentum == 0:
+    if case.counts_memory_once:
         curves[ONCE] = (grid, [_log10(case.memory(k).log) for k in grid])
     curves[SIZES] = (grid, [_log10(case.sizes_alone().log)] * len(grid))
     return curves
@@ -122,7 +122,7 @@ def against_rounds(case: Case) -> Curves:
     curves = {MEAN: (grid, [_log10(short.dense().log) for short in shorter])}
     if case.k is not None:
         curves[PRIOR] = (grid, [_log10(short.sparse().log) for short in shorter])
-        if case.momentum == 0:
+        if case.counts_memory_once:
             curves[ONCE] = (grid, [_log10(short.memory().log) for short in shorter])
     curves[SIZES] = (grid, [_log10(short.sizes_alone().log) for short in shorter])
     return curves

@@ -43,6 +43,8 @@ class AutoSparseFed(Defense):
     """ρ, as in SparseFed."""
     masking: Masking = ZeroMasking()
     """As in SparseFed."""
+    error_decay: float = Field(default=1.0, ge=0, le=1)
+    """β, as in SparseFed."""
     lr_in_error: bool = False
     """As in SparseFed."""
 
@@ -57,7 +59,8 @@ class AutoSparseFed(Defense):
 
     def rule(self, k: int) -> SparseFed:
         """The rule that a chosen k amounts to."""
-        return SparseFed(k=k, momentum=self.momentum, masking=self.masking, lr_in_error=self.lr_in_error)
+        shared = {name: value for name, value in self if name in SparseFed.model_fields}
+        return SparseFed(k=k, **shared)
 
     def diagnose(
         self,

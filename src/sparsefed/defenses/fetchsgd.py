@@ -53,6 +53,8 @@ class FetchSGD(Defense):
     """c, how many cells a row has; an estimate is off by about ‖W‖₂ / √c."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """ρ, the share of the velocity that survives a round."""
+    error_decay: float = Field(default=1.0, ge=0, le=1)
+    """β, the share of the error that survives a round: S_e ← λS_u + βS_e; see `SparseFed`."""
 
     def init(self, params: Vector, seed: int = 0) -> SketchMemory:
         if self.k > params.numel():
@@ -65,7 +67,7 @@ class FetchSGD(Defense):
         mean = finite_mean(self, updates)
         sketch = self.sketch(state)
         velocity = self.momentum * state.velocity + sketch.accumulate(mean)  # S_u ← ρS_u + S(u)
-        error = lr * velocity + state.error  # S_e ← λS_u + S_e
+        error = torch.add(lr * velocity, state.error, alpha=self.error_decay)  # S_e ← λS_u + βS_e
         chosen, values = sketch.top_k(error, self.k)  # Δ ← top_k(U(S_e))
         delta = torch.zeros_like(mean)
         delta[chosen] = values

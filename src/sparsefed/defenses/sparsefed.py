@@ -47,6 +47,12 @@ class SparseFed(Defense):
     """
     masking: Masking = ZeroMasking()
     """What becomes of the velocity where the model has moved."""
+    error_decay: float = Field(default=1.0, ge=0, le=1)
+    """β, the share of the error that survives a round: W ← βW + R (Wu et al., 2018, ECQ-SGD).
+
+    1 is error feedback that forgets nothing, as published: what the top k holds back waits until it is
+    large enough, however long that takes. Below 1, a steady push of length f makes at most f/(1 − β) wait.
+    """
     lr_in_error: bool = False
     """Whether λ multiplies what enters the error (Algorithms 2 and 10) or what leaves it (1 and 5)."""
 
@@ -68,11 +74,11 @@ class SparseFed(Defense):
         return delta, Memory(velocity, error)
 
     def _accumulated(self, mean: Vector, state: Memory, lr: float) -> tuple[Vector, Vector]:
-        """R ← ρR + u and W ← W + R, or W ← W + λR with λ in the error."""
+        """R ← ρR + u and W ← βW + R, or W ← βW + λR with λ in the error."""
         if not self.lr_in_error:
-            return accumulate(state.velocity, state.error, mean, self.momentum)
+            return accumulate(state.velocity, state.error, mean, self.momentum, self.error_decay)
         velocity = self.momentum * state.velocity + mean
-        return velocity, state.error + lr * velocity
+        return velocity, self.error_decay * state.error + lr * velocity
 
     def traffic(self, params: int) -> tuple[int, int]:
         """Whole updates go up; k values and their k indices come down."""

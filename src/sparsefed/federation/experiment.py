@@ -14,6 +14,7 @@ from sparsefed.core.spec import Spec
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
 from sparsefed.models import Model
+from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.schedules import Schedule
 
@@ -43,6 +44,8 @@ class Experiment(Spec):
     """The bound on an update that the server enforces."""
     defense: Defense
     """𝒜, the aggregation rule."""
+    anchor: Anchor = Unanchored()
+    """What pulls the model back to where it began, after any rule."""
     attack: Attack | None = None
     """The attack, if any."""
     twin: bool = False
@@ -61,6 +64,12 @@ class Experiment(Spec):
         if self.attack is not None and self.attack.presence.starts > self.rounds:
             found = self.attack.presence.starts
             raise ValueError(f"an attack must begin in the {self.rounds} rounds, found round {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _anchor_holds(self) -> Self:
+        if not isinstance(self.anchor, Unanchored):
+            self.anchor.check(max(self.schedule.lr(t, self.rounds) for t in range(1, self.rounds + 1)))
         return self
 
 

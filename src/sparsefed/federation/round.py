@@ -69,6 +69,8 @@ class Federation:
     dataset: Dataset
     population: Population
     network: Network
+    initial: Vector
+    """θ₀, the model before the first round."""
     auxiliary: Auxiliary | None
     compromised: np.ndarray
     """Mask of the compromised clients, bool `[clients]`."""
@@ -94,12 +96,12 @@ class Federation:
             auxiliary = spec.attack.objective.auxiliary(dataset, spec.seed)
             if auxiliary is not None:
                 auxiliary = auxiliary.mapped(network.as_precise)
-        return cls(spec, dataset, population, network, auxiliary, compromised)
+        return cls(spec, dataset, population, network, network.vector(), auxiliary, compromised)
 
     @cached_property
     def initial_state(self) -> ServerState:
         """The server before the first round."""
-        params = self.network.vector()
+        params = self.initial
         with affordable(self.spec.defense):
             memory = self.spec.defense.init(params, self.spec.seed)
         attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
@@ -115,6 +117,10 @@ class Federation:
         epoch, place = divmod(round - 1, self.rounds_per_epoch)
         order = _epoch_order(self.spec.seed, epoch, len(self.population))
         return order[place * self.spec.cohort : (place + 1) * self.spec.cohort]
+
+    def moved(self, params: Vector, delta: Vector, lr: float) -> Vector:
+        """θ after a round of rate λ = `lr` in which the rule takes the step `delta`."""
+        return self.spec.anchor.pulled(params, self.initial, lr) - delta
 
     def evaluated(self, round: int) -> bool:
         """Whether the model is evaluated after this round (`Experiment.evaluate_every`)."""
@@ -173,7 +179,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     if updates.count > 0:
         server_lr = spec.clients.server_lr(lr)
         delta, memory = rule_step(spec.defense, spec.defense.step(updates, memory, server_lr), params)
-        params = params - delta  # θ ← θ − λΔ
+        params = fed.moved(params, delta, lr)  # θ ← θ − λΔ − λη(θ − θ₀)
         clock.lap()
         diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
     clock.lap()

@@ -10,6 +10,7 @@ from sparsefed.core.spec import Spec, family_members
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
 from sparsefed.models import Model
+from sparsefed.protocol.anchors import Anchor
 from sparsefed.protocol.clips import Clip
 from sparsefed.protocol.schedules import Schedule
 from sparsefed.runs.record import Row, find_record
@@ -17,6 +18,7 @@ from sparsefed.runs.record import Row, find_record
 __all__ = ["FAMILIES", "members", "past_runs"]
 
 FAMILIES: dict[str, type[Spec]] = {
+    "anchors": Anchor,
     "clients": Clients,
     "clips": Clip,
     "data": Data,
