@@ -82,7 +82,7 @@ def test_data_lists_the_data_sets(call: Any):
         (("run", "spec.toml", "--set", "cohort=51"), "a cohort of 51 needs as many clients, found 50"),
         (
             ("run", "spec.toml", "--set", "defense.k=100000"),
-            "needs a model of at least k parameters, got 650",
+            "expected a model of at least k parameters, found 650",
         ),
         (("run", "spec.toml", "--set", "partition.clients=5000"), "5000"),
         (("run", "spec.toml", "--set", "data={type='MNIST', folder='nowhere'}"), "nowhere"),
@@ -224,5 +224,5 @@ def test_a_cell_that_fails_when_it_is_built_is_named(call: Any, here: Path, jobs
     (here / "t.toml").write_text(TABLE)
     code, printed, err = call("table", "t.toml", "--jobs", jobs)
     assert (code, printed) == (2, "")
-    complaint = "SparseFed(k=99999) needs a model of at least k parameters, got 650"
+    complaint = "SparseFed(k=99999): expected a model of at least k parameters, found 650"
     assert err == f"sparsefed: t.toml: row `bad`, seed 3: {complaint}\n"

@@ -11,7 +11,7 @@ from sparsefed.clients import LocalData, Work
 from sparsefed.clients.gradient import Gradient
 from sparsefed.clients.loop import Loop
 from sparsefed.models.network import IGNORED, Network
-from sparsefed.protocol.updates import Source
+from sparsefed.protocol.lazy import Source
 
 RAGGED = (3, 1, 5, 2, 2, 4, 7)
 CLASSES = 5

@@ -73,5 +73,5 @@ def test_clipping_can_be_off() -> None:
 
 
 def test_a_cohort_too_small_for_the_rule_is_one_clear_line() -> None:
-    with pytest.raises(sf.UpdateError, match=r"Bulyan\(f=3\) needs at least 15 updates, got 12"):
+    with pytest.raises(sf.UpdateError, match=r"Bulyan\(f=3\): expected at least 15 updates, found 12"):
         sf.simulate(spec_of(sf.Bulyan(f=3)))

@@ -38,13 +38,13 @@ every_rule = pytest.mark.parametrize(("rule", "least"), LEAST, ids=repr)
 
 
 def test_the_message_names_the_rule_the_need_and_the_finding() -> None:
-    with pytest.raises(UpdateError, match=r"^TrimmedMean\(f=3\) needs at least 7 updates, got 5$"):
+    with pytest.raises(UpdateError, match=r"^TrimmedMean\(f=3\): expected at least 7 updates, found 5$"):
         TrimmedMean(f=3).aggregate(dense(np.ones((5, 2))))
-    with pytest.raises(UpdateError, match=r"^Median\(\) needs at least 1 update, got 0$"):
+    with pytest.raises(UpdateError, match=r"^Median\(\): expected at least 1 update, found 0$"):
         Median().aggregate(dense(np.ones((0, 2))))
-    with pytest.raises(UpdateError, match=r"^Krum\(f=1\) needs finite updates, got 2 that are not$"):
+    with pytest.raises(UpdateError, match=r"^Krum\(f=1\): expected finite updates, found 2 that are not$"):
         Krum(f=1).aggregate(dense(np.array([[1.0], [np.nan], [2.0], [np.inf], [3.0]])))
-    with pytest.raises(UpdateError, match=r"^Median\(\) needs updates of 3 parameters, got 2$"):
+    with pytest.raises(UpdateError, match=r"^Median\(\): expected updates of 3 parameters, found 2$"):
         Median().step(dense(np.ones((5, 2))), Median().init(torch.zeros(3)))
 
 
@@ -54,7 +54,7 @@ def test_every_rule_works_from_its_least_number_of_updates_on(rule: Defense, lea
     state = rule.init(torch.zeros(4, dtype=torch.float64))
     delta, _ = rule.step(dense(matrix), state)
     assert delta.isfinite().all()
-    with pytest.raises(UpdateError, match=f"needs at least {least} update.*got {least - 1}"):
+    with pytest.raises(UpdateError, match=f"expected at least {least} update.*found {least - 1}"):
         rule.step(dense(matrix[:-1]), state)
 
 
@@ -65,20 +65,20 @@ def test_updates_that_are_not_finite_never_reach_the_state(rule: Defense, least:
     _, state = rule.step(dense(matrix), rule.init(torch.zeros(4, dtype=torch.float64)))
     before = [tensor.clone() for tensor in state]
     matrix[0, 1] = bad
-    with pytest.raises(UpdateError, match="needs finite updates, got 1 that are not"):
+    with pytest.raises(UpdateError, match="expected finite updates, found 1 that are not"):
         rule.step(dense(matrix), state)
     assert all(torch.equal(*pair) for pair in zip(state, before, strict=True))
 
 
 @every_rule
 def test_updates_of_another_size_are_refused(rule: Defense, least: int) -> None:
-    with pytest.raises(UpdateError, match="needs updates of 4 parameters, got 5"):
+    with pytest.raises(UpdateError, match="expected updates of 4 parameters, found 5"):
         rule.step(dense(np.ones((least, 5))), rule.init(torch.zeros(4, dtype=torch.float64)))
 
 
 @every_rule
 def test_a_plain_matrix_is_refused_with_how_to_make_updates_of_it(rule: Defense, least: int) -> None:
-    with pytest.raises(UpdateError, match=r"needs updates made by `sparsefed.dense`, got a Tensor$"):
+    with pytest.raises(UpdateError, match=r"expected updates made by `sparsefed.dense`, found a Tensor$"):
         rule.step(torch.ones(least, 4), rule.init(torch.zeros(4)))  # pyright: ignore[reportArgumentType]
 
 

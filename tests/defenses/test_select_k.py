@@ -67,11 +67,11 @@ def test_no_loss_allowed_keeps_every_coordinate_that_is_not_zero() -> None:
 
 
 def test_bad_input_is_refused_in_one_line() -> None:
-    with pytest.raises(SpecError, match=r"needs 0 ≤ max_loss < 1, found 1\.5"):
+    with pytest.raises(SpecError, match=r"expected 0 ≤ max_loss < 1, found 1\.5"):
         least_k(np.array([1.0, 0.0]), 1.5)
-    with pytest.raises(SpecError, match="needs at least 1 gradient, got 0"):
+    with pytest.raises(SpecError, match="expected at least 1 gradient, found 0"):
         loss_curve([])
-    with pytest.raises(SpecError, match="the one at place 1 is not"):
+    with pytest.raises(SpecError, match="found one at place 1 that is not"):
         loss_curve([torch.ones(2), torch.tensor([1.0, np.nan])])
 
 

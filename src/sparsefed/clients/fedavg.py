@@ -7,7 +7,7 @@ from sparsefed.clients.base import Clients, Work
 from sparsefed.clients.trust import fastest_training
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.core.types import Vector
-from sparsefed.protocol.updates import Lazy
+from sparsefed.protocol.lazy import Lazy
 
 __all__ = ["FedAvg"]
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from sparsefed.clients.base import Clients, Work
 from sparsefed.clients.trust import fastest
 from sparsefed.core.types import Vector
-from sparsefed.protocol.updates import Lazy
+from sparsefed.protocol.lazy import Lazy
 
 __all__ = ["Gradient"]
 

@@ -25,7 +25,7 @@ from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.models.network import Network
-from sparsefed.protocol.updates import Source
+from sparsefed.protocol.lazy import Source
 
 __all__ = ["SlowModel", "fastest", "fastest_training"]
 

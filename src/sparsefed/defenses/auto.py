@@ -53,7 +53,7 @@ class AutoSparseFed(Defense):
 
     def step(self, updates: Updates, state: AutoMemory, lr: float = 1.0) -> tuple[Vector, AutoMemory]:
         check_size(self, updates, state.velocity.numel())
-        k = int(state.k) or least_k(loss_curve([finite_mean(self, updates)]), self.max_loss)
+        k = int(state.k) or least_k(loss_curve([finite_mean(self, updates, state.velocity)]), self.max_loss)
         delta, memory = self.rule(k).step(updates, Memory(state.velocity, state.error), lr)
         return delta, AutoMemory(*memory, torch.tensor(k))
 

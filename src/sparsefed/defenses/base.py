@@ -1,17 +1,21 @@
 """A defense 𝒜: a pure function from a round's updates and a memory to the step that the server takes."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient, Vector
+from sparsefed.defenses.guard import GUARDS, restored
 from sparsefed.defenses.privacy import Exposure, Guarantee
+from sparsefed.kernels import all_finite
 from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = ["Aggregate", "Defense", "Velocity"]
@@ -30,11 +34,18 @@ class Defense(Spec, family=True):
     needs_rows: ClassVar[bool] = False
     """Whether the rule compares clients with one another, so that their updates must exist one by one."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, guard in GUARDS.items():
+            if name in vars(cls):
+                setattr(cls, name, guard(vars(cls)[name]))
+
     @abstractmethod
     def init(self, params: Vector, seed: int = 0) -> Any:
-        """The memory before the first round: a NamedTuple of tensors.
+        """The memory before the first round: a NamedTuple of tensors, or of arrays if `params` is an array.
 
-        A rule that draws random numbers draws them from `seed`, the run's, and remembers it.
+        The memory and every step are of the precision of `params`, whatever the updates come in. A rule that
+        draws random numbers draws them from `seed`, the run's, and remembers it.
         """
 
     @abstractmethod
@@ -44,6 +55,13 @@ class Defense(Spec, family=True):
         Returns delta, which the server subtracts from the model (λ is inside), and the new memory;
         `state` is left as it was. Raises `UpdateError` where the rule cannot work.
         """
+
+    def load_state(self, saved: Mapping[str, Any], params: Vector) -> Any:
+        """The memory that was saved as `state._asdict()`, for a model of parameters `params`.
+
+        Tensors and arrays alike. Raises `UpdateError` where names, shapes or types are not this rule's.
+        """
+        return restored(self, saved, self.init(params))
 
     def traffic(self, params: int) -> tuple[int, int]:
         """Numbers sent up and down per client and round; by default the whole vector both ways."""
@@ -94,7 +112,8 @@ class Aggregate(Defense):
 
     def step(self, updates: Updates, state: Velocity, lr: float = 1.0) -> tuple[Vector, Velocity]:
         check_size(self, updates, state.velocity.numel())
-        velocity = self.momentum * state.velocity + self.aggregate(updates)  # R ← ρR + u
+        aggregate = as_precise(self, self.aggregate(updates), state.velocity)
+        velocity = self.momentum * state.velocity + aggregate  # R ← ρR + u
         return lr * velocity, Velocity(velocity)  # θ ← θ − λR
 
 
@@ -102,24 +121,33 @@ def check_size(rule: Defense, updates: Updates, size: int) -> None:
     """Refuse updates that do not fit the model of `size` parameters that the memory was made for."""
     if not isinstance(updates, Updates):
         found = type(updates).__name__
-        raise UpdateError(f"{rule!r} needs updates made by `sparsefed.dense`, got a {found}")
+        raise UpdateError(f"{rule!r}: expected updates made by `sparsefed.dense`, found a {found}")
     if updates.size != size:
-        raise UpdateError(f"{rule!r} needs updates of {size} parameters, got {updates.size}")
+        raise UpdateError(f"{rule!r}: expected updates of {size} parameters, found {updates.size}")
 
 
-def finite_mean(rule: Defense, updates: Updates) -> Vector:
-    """The mean of the updates, checked to be finite before it can touch a memory."""
+def as_precise(rule: Defense, aggregate: Vector, memory: Tensor) -> Vector:
+    """An aggregate in the type and on the device of the server's memory."""
+    own = aggregate.to(memory)
+    if own.dtype != aggregate.dtype and not all_finite(own):
+        kind = str(own.dtype).removeprefix("torch.")
+        raise UpdateError(f"{rule!r}: expected an aggregate that {kind} can hold, found one that overflows")
+    return own
+
+
+def finite_mean(rule: Defense, updates: Updates, memory: Tensor | None = None) -> Vector:
+    """The mean of the updates, finite before it can touch a memory, and as precise as the `memory`."""
     check_count(rule, updates, 1)
     mean = updates.mean()
-    if not bool(mean.sum().isfinite()) and not bool(mean.isfinite().all()):  # the sum alone takes a tenth
+    if not all_finite(mean):
         _check_finite(rule, updates)
-        raise UpdateError(f"{rule!r} needs updates whose sum is finite, got one that overflows")
-    return mean
+    return mean if memory is None else as_precise(rule, mean, memory)
 
 
 def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:
-    """The updates as a matrix, checked to be at least `least` in number and all finite."""
+    """The updates as a matrix, checked to be at least `least` in number, without weights, and all finite."""
     check_count(rule, updates, least)
+    check_unweighted(rule, updates)
     rows = updates.as_dense()
     _check_finite(rule, rows)
     return rows
@@ -128,6 +156,7 @@ def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:
 def finite_distances(rule: Defense, updates: Updates, least: int) -> np.ndarray:
     """‖uᵢ − uⱼ‖² of all pairs, of updates checked as in `finite_rows`: what is not finite shows here too."""
     check_count(rule, updates, least)
+    check_unweighted(rule, updates)
     rows = updates.as_dense()
     distances = rows.squared_distances()
     if not bool(distances.isfinite().all()):  # asking for norms first would be one more pass over the rows
@@ -139,10 +168,18 @@ def check_count(rule: Defense, updates: Updates, least: int) -> None:
     """Refuse fewer updates than the rule is defined for."""
     if updates.count < least:
         plural = "" if least == 1 else "s"
-        raise UpdateError(f"{rule!r} needs at least {least} update{plural}, got {updates.count}")
+        raise UpdateError(f"{rule!r}: expected at least {least} update{plural}, found {updates.count}")
+
+
+def check_unweighted(rule: Defense, updates: Updates) -> None:
+    """Refuse weights, for a rule whose meaning or promise rests on counting every client once."""
+    if updates.weights is not None:
+        raise UpdateError(
+            f"{rule!r} counts every client once: expected updates without weights, found weights"
+        )
 
 
 def _check_finite(rule: Defense, updates: Updates) -> None:
     bad = int((~updates.norms().isfinite()).sum())
     if bad:
-        raise UpdateError(f"{rule!r} needs finite updates, got {bad} that are not")
+        raise UpdateError(f"{rule!r}: expected finite updates, found {bad} that are not")

@@ -48,12 +48,12 @@ def loss_curve(gradients: Iterable[Vector]) -> np.ndarray:
     for gradient in gradients:
         kept = gradient.abs().double().sort(descending=True).values.cumsum(0).cpu().numpy()
         if not np.isfinite(kept[-1]):
-            raise SpecError(f"choosing k needs finite gradients, the one at place {count} is not")
+            raise SpecError(f"choosing k: expected finite gradients, found one at place {count} that is not")
         lost = 1 - kept / kept[-1] if kept[-1] > 0 else np.zeros(len(kept))
         total = total + np.concatenate([[float(kept[-1] > 0)], lost])
         count += 1
     if count == 0:
-        raise SpecError("choosing k needs at least 1 gradient, got 0")
+        raise SpecError("choosing k: expected at least 1 gradient, found 0")
     return total / count
 
 
@@ -76,4 +76,4 @@ def scanned_k(curve: np.ndarray, max_loss: float, rounds_per_epoch: int) -> int:
 
 def _check(max_loss: float) -> None:
     if not 0 <= max_loss < 1:
-        raise SpecError(f"choosing k needs 0 ≤ max_loss < 1, found {max_loss}")
+        raise SpecError(f"choosing k: expected 0 ≤ max_loss < 1, found {max_loss}")

@@ -58,13 +58,13 @@ class FetchSGD(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> SketchMemory:
         if self.k > params.numel():
-            raise SpecError(f"{self!r} needs a model of at least k parameters, got {params.numel()}")
+            raise SpecError(f"{self!r}: expected a model of at least k parameters, found {params.numel()}")
         tables = params.new_zeros(2, self.rows, self.columns)
         return SketchMemory(tables[0], tables[1].clone(), torch.tensor(seed), torch.tensor(params.numel()))
 
     def step(self, updates: Updates, state: SketchMemory, lr: float = 1.0) -> tuple[Vector, SketchMemory]:
         check_size(self, updates, int(state.size))
-        mean = finite_mean(self, updates)
+        mean = finite_mean(self, updates, state.velocity)
         sketch = self.sketch(state)
         velocity = self.momentum * state.velocity + sketch.accumulate(mean)  # S_u ← ρS_u + S(u)
         error = torch.add(lr * velocity, state.error, alpha=self.error_decay)  # S_e ← λS_u + βS_e

@@ -49,7 +49,7 @@ class Krum(Aggregate):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows, best = updates.as_dense(), self.selected(updates)[0]
-        return rows.matrix[best] * (1.0 if rows.factors is None else rows.factors[best])
+        return rows.matrix[best] * (1.0 if rows.factors is None else float(rows.factors[best]))
 
     def shares(self, updates: Updates) -> PerClient:
         shares = torch.zeros(updates.count, dtype=torch.float64)
@@ -75,7 +75,7 @@ class MultiKrum(Krum):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = updates.as_dense()
-        return rows.weighted_sum((self.shares(rows) / self.m).to(rows.matrix))
+        return rows.weighted_sum(self.shares(rows) / self.m)
 
 
 class PaperKrum(Krum):

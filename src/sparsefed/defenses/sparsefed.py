@@ -58,12 +58,12 @@ class SparseFed(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> Memory:
         if self.k > params.numel():
-            raise SpecError(f"{self!r} needs a model of at least k parameters, got {params.numel()}")
+            raise SpecError(f"{self!r}: expected a model of at least k parameters, found {params.numel()}")
         return Memory(torch.zeros_like(params), torch.zeros_like(params))
 
     def step(self, updates: Updates, state: Memory, lr: float = 1.0) -> tuple[Vector, Memory]:
         check_size(self, updates, state.velocity.numel())
-        mean = finite_mean(self, updates)
+        mean = finite_mean(self, updates, state.velocity)
         velocity, error = self._accumulated(mean, state, lr)
         chosen = top_k(error, self.k)  # S ← the k coordinates of largest |W|
         moved = error[chosen]  # Δ ← W on S

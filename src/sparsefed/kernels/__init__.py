@@ -1,6 +1,7 @@
 """Exact CPU kernels where PyTorch is far from the machine; on a GPU the same functions are PyTorch."""
 
 from sparsefed.kernels.count_sketch import CountSketch
+from sparsefed.kernels.finite import all_finite, row_norms, weighted_sum, with_norm
 from sparsefed.kernels.gram import gram, squared_distances
 from sparsefed.kernels.order_statistics import mean_near_median, median, trimmed_mean
 from sparsefed.kernels.server_step import accumulate
@@ -9,10 +10,14 @@ from sparsefed.kernels.top_k import top_k
 __all__ = [
     "CountSketch",
     "accumulate",
+    "all_finite",
     "gram",
     "mean_near_median",
     "median",
+    "row_norms",
     "squared_distances",
     "top_k",
     "trimmed_mean",
+    "weighted_sum",
+    "with_norm",
 ]

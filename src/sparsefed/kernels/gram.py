@@ -10,6 +10,8 @@ the matrix.
 # pyright: reportCallIssue=false
 # numba itself gives an intrinsic its first argument
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numba import prange
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from sparsefed.core.types import Matrix, PerClient
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
+from sparsefed.kernels.finite import all_finite
 from sparsefed.kernels.intrinsics.rows import ROW_BYTES, aligned, load_row
 from sparsefed.kernels.intrinsics.tiles import TILE, difference_tile, product_tile
 
@@ -28,19 +31,36 @@ _MOST_PARTS, _MOST_PART_NUMBERS = 16, 1 << 24
 
 
 def gram(matrix: Matrix) -> Tensor:
-    """Inner products of all pairs of rows, `[clients, clients]`, in float64."""
+    """Inner products of all pairs of rows, `[clients, clients]`, in float64 and within its range."""
+    products = _gram(matrix)
+    if not all_finite(products) and all_finite(matrix):
+        products = torch.where(products.isfinite(), products, _scaled(_gram, matrix))
+    return products
+
+
+def _gram(matrix: Matrix) -> Tensor:
     if runs_compiled(matrix, at_least=_WORTH_COMPILED):
         return _all_pairs(matrix, None, distances=False)
-    blocks = matrix.split(_columns_at_a_time(matrix), dim=1)
-    return torch.stack([(block @ block.T).double() for block in blocks]).sum(dim=0)
+    total = torch.zeros(len(matrix), len(matrix), dtype=torch.float64, device=matrix.device)
+    for block in matrix.split(_columns_at_a_time(matrix), dim=1):
+        total += (block @ block.T).double()
+    return total
 
 
 def squared_distances(matrix: Matrix, factors: PerClient | None = None) -> Tensor:
     """Squared ℓ2 distances of all pairs of rows, `[clients, clients]`, in float64.
 
-    `factors` multiply the rows. Exactly 0 for identical rows of equal factor, never negative, and never
-    NaN for finite rows.
+    `factors` multiply the rows. Exactly 0 for identical rows of equal factor, never negative, and finite for
+    finite rows: the largest float64 stands for what exceeds it.
     """
+    distances = _distances(matrix, factors)
+    if not all_finite(distances) and all_finite(matrix):
+        scaled = _scaled(lambda block: _distances(block, factors), matrix)
+        distances = torch.where(distances.isfinite(), distances, scaled)
+    return distances
+
+
+def _distances(matrix: Matrix, factors: PerClient | None = None) -> Tensor:
     if runs_compiled(matrix, at_least=_WORTH_COMPILED):
         return _all_pairs(matrix, factors, distances=True)
     least = torch.float64 if matrix.device.type == "cpu" else torch.float32  # a GPU may be slow in float64
@@ -50,6 +70,16 @@ def squared_distances(matrix: Matrix, factors: PerClient | None = None) -> Tenso
         rows = (block if factors is None else block * factors.to(block)[:, None]).to(wide)
         total += torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").double().square()
     return total
+
+
+def _scaled(pairs: Callable[[Matrix], Tensor], matrix: Matrix) -> Tensor:
+    """What `pairs` finds of the rows over their largest number, times its square, within float64's range."""
+    largest = matrix.abs().max().double()
+    limit = torch.finfo(torch.float64).max
+    total = torch.zeros(len(matrix), len(matrix), dtype=torch.float64, device=matrix.device)
+    for block in matrix.split(_columns_at_a_time(matrix), dim=1):
+        total += pairs(block.double() / largest)
+    return (total * largest * largest).clamp(-limit, limit)
 
 
 def _columns_at_a_time(matrix: Matrix) -> int:

@@ -2,8 +2,9 @@
 
 Neighbors stay neighbors: coordinate 32·b + i of a vector goes to cell (start(b) + i) mod columns. Any two
 coordinates of different stretches still collide with probability 1/columns, those of one stretch never do,
-and every coordinate has its own random sign, so each estimate has the mean and (at most) the variance of a
-sketch that hashes every coordinate by itself; but one hash and one cache line serve 32 coordinates.
+and every coordinate has its own random sign. So in each row of the table an estimate has the mean of a sketch
+that hashes every coordinate by itself, and at most its variance; of the median over rows theory promises no
+more than what follows from the rows. One hash and one cache line serve 32 coordinates.
 
 The mixing is SplitMix64 (Steele et al., 2014), unsigned 64-bit arithmetic that wraps around by definition;
 the range reduction is a multiplication and a shift (Lemire, 2019), exact for fewer than 2³¹ columns. The

@@ -3,10 +3,13 @@
 A block of columns is copied to a scratch array that fits the first cache, sorted there by a network, and
 summed up. Cost for 100 clients: about five read passes of the matrix. The matrix is read once, in place;
 factors and row indices are applied on the way. NaN has no rank: keeping it out is the caller's task.
+Columns whose sums overflow are computed again from numbers scaled down: finite values, finite results.
 """
 
 # pyright: reportCallIssue=false
 # numba itself gives an intrinsic its first argument
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
+from sparsefed.kernels.finite import all_finite
 from sparsefed.kernels.intrinsics.networks import GROUP, network
 from sparsefed.kernels.intrinsics.rows import (
     ROW_BYTES,
@@ -29,6 +33,9 @@ __all__ = ["mean_near_median", "median", "trimmed_mean"]
 
 _MOST_ROWS = 1024
 _COLUMNS_AT_A_TIME = 1 << 16
+_SMALL = (
+    2.0**-32
+)  # a power of two changes no digit, and 2³² numbers scaled by it sum up to what a float64 holds
 
 
 def trimmed_mean(
@@ -53,24 +60,36 @@ def mean_near_median(
 ) -> Vector:
     """Per coordinate, the mean of the `count` values closest to the median; of two as close, the smaller."""
     rows = len(matrix) if indices is None else len(indices)
-    if not _fits(matrix, rows):
-        return _in_blocks(lambda block: _near_median(block, count), matrix, factors, indices)
-    low, high = max(0, (rows - 1) // 2 - count + 1), min(rows, rows // 2 + count)
-    comparators = network(
-        rows, low, high, ordered=True, group=GROUP
-    )  # nothing farther out can be among the nearest
-    return _sorted_blocks(matrix, comparators, (low, high, count), factors, indices)
+    low, high = max(0, (rows - 1) // 2 - count + 1), min(rows, rows // 2 + count)  # no other can be nearest
+    return _reduced(lambda block: _near_median(block, count), (low, high, count), matrix, factors, indices)
 
 
 def _central_mean(
     matrix: Matrix, low: int, high: int, factors: PerClient | None, indices: Tensor | None
 ) -> Vector:
     """Per coordinate, the mean of the values of rank low … high − 1."""
+    return _reduced(lambda block: block[low:high].mean(dim=0), (low, high, 0), matrix, factors, indices)
+
+
+def _reduced(
+    reduce: Callable[[Matrix], Vector],
+    ranks: tuple[int, int, int],
+    matrix: Matrix,
+    factors: PerClient | None,
+    indices: Tensor | None,
+) -> Vector:
+    """`reduce` of the sorted columns, by a compiled kernel (which knows it by its ranks) where one fits."""
     rows = len(matrix) if indices is None else len(indices)
-    if not _fits(matrix, rows):
-        return _in_blocks(lambda block: block[low:high].mean(dim=0), matrix, factors, indices)
-    comparators = network(rows, low, high, ordered=False, group=GROUP)
-    return _sorted_blocks(matrix, comparators, (low, high, 0), factors, indices)
+    if _fits(matrix, rows):
+        comparators = network(rows, ranks[0], ranks[1], ordered=ranks[2] > 0, group=GROUP)
+        result = _sorted_blocks(matrix, comparators, ranks, factors, indices)
+    else:
+        result = _in_blocks(reduce, matrix, factors, indices)
+    if not all_finite(result):
+        for columns in (~result.isfinite()).nonzero()[:, 0].split(_COLUMNS_AT_A_TIME):
+            small = matrix[:, columns].double() * _SMALL
+            result[columns] = (_in_blocks(reduce, small, factors, indices) / _SMALL).to(result.dtype)
+    return result
 
 
 def _fits(matrix: Matrix, rows: int) -> bool:
@@ -78,7 +97,9 @@ def _fits(matrix: Matrix, rows: int) -> bool:
     return runs_compiled(matrix) and rows <= _MOST_ROWS and matrix.shape[1] >= lanes
 
 
-def _in_blocks(reduce, matrix: Matrix, factors: PerClient | None, indices: Tensor | None) -> Vector:
+def _in_blocks(
+    reduce: Callable[[Matrix], Vector], matrix: Matrix, factors: PerClient | None, indices: Tensor | None
+) -> Vector:
     """`reduce` of the sorted columns, in PyTorch, some columns at a time."""
     parts = []
     for block in matrix.split(_COLUMNS_AT_A_TIME, dim=1):
@@ -89,7 +110,7 @@ def _in_blocks(reduce, matrix: Matrix, factors: PerClient | None, indices: Tenso
 
 def _near_median(rows: Matrix, count: int) -> Vector:
     """The same in PyTorch, of sorted columns: the chosen values are neighbors in rank."""
-    middle = (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) / 2
+    middle = rows[(len(rows) - 1) // 2] / 2 + rows[len(rows) // 2] / 2  # their sum could overflow
     farther = rows[count:] - middle < middle - rows[: len(rows) - count]
     first = farther.sum(dim=0)
     return rows.gather(0, first + torch.arange(count, device=rows.device)[:, None]).mean(dim=0)
@@ -141,7 +162,7 @@ def _average_near_median(rows, lanes, ranks, result):
     """The `count` nearest are neighbors in rank: move the window up while the value above it is nearer."""
     low, high, count = ranks
     table = rows.reshape(-1, lanes)
-    middle = (table[(len(table) - 1) // 2] + table[len(table) // 2]) / 2
+    middle = table[(len(table) - 1) // 2] / 2 + table[len(table) // 2] / 2  # their sum could overflow
     zero, one = rows.dtype.type(0), rows.dtype.type(1)
     first = np.full(lanes, low, rows.dtype)  # numbers of one width keep the loops in vector registers
     for i in range(low, high - count):

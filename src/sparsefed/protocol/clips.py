@@ -67,7 +67,8 @@ class QuantileClip(Clip):
 
     C ← C · exp(−η (b − γ)), where b is the share of the round's updates of norm at most C. The server sees
     the norms, so their noise on b is left out. A minority can move the quantile only as far as its share of
-    the round reaches.
+    the round reaches. Updates of zeros say nothing about a length and are not counted: a round of them leaves
+    C as it is, where the printed rule would shrink it to nothing.
     """
 
     knobs: ClassVar[Knobs] = {"quantile": Knob(0.05, 0.9)}
@@ -86,8 +87,10 @@ class QuantileClip(Clip):
         return float(state)
 
     def next(self, state: Tensor, norms: PerClient) -> Tensor:
-        counted = norms[norms.isfinite()]
+        counted = norms[norms.isfinite() & (norms > 0)]
         if len(counted) == 0:
             return state
         below = float((counted <= float(state)).double().mean())
-        return state * math.exp(-self.rate * (below - self.quantile))
+        limits = torch.finfo(torch.float64)
+        step = torch.tensor(-self.rate * (below - self.quantile), dtype=torch.float64).exp()
+        return (state * step).clamp(limits.tiny, limits.max)  # from 0 or infinity there is no way back

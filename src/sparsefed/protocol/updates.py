@@ -6,8 +6,9 @@ A defense asks only for what it needs (a mean, norms, inner products, rows), so 
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.types import Matrix, PerClient, Vector
-from sparsefed.kernels.gram import squared_distances
+from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
+from sparsefed.protocol.received import read_ids, read_updates, read_weights
+from sparsefed.protocol.report import ClientReport, Roll
 
-__all__ = ["Dense", "Joined", "Lazy", "Source", "Updates", "clip_factors", "dense"]
+__all__ = ["Dense", "Joined", "Updates", "check_clip", "clip_factors", "dense"]
 
 
 def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
@@ -26,9 +29,10 @@ def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
     return torch.where(norms.isfinite(), factors, 0.0)
 
 
-def _check_clip(clip_norm: float) -> None:
+def check_clip(clip_norm: float) -> None:
+    """Refuse a bound that no update can have."""
     if not clip_norm > 0:  # NaN is not
-        raise UpdateError(f"a clip needs a norm above 0, infinite for none, got {clip_norm}")
+        raise UpdateError(f"expected a clip norm above 0, infinite for none, found {clip_norm}")
 
 
 class Updates(ABC):
@@ -36,10 +40,12 @@ class Updates(ABC):
 
     count: int
     size: int
+    weights: PerClient | None = None
+    """How much each client counts in the mean, relative to the others; None where all count the same."""
 
     @abstractmethod
     def norms(self) -> PerClient:
-        """The ℓ2 norm of every update."""
+        """The ℓ2 norm of every update, in float64; not finite only where the update is not."""
 
     @abstractmethod
     def admitted(self, clip_norm: float = math.inf) -> "Updates":
@@ -47,7 +53,7 @@ class Updates(ABC):
 
     @abstractmethod
     def sum(self) -> Vector:
-        """The sum over clients."""
+        """The sum over clients, unweighted."""
 
     @abstractmethod
     def as_dense(self) -> "Dense":
@@ -58,19 +64,29 @@ class Updates(ABC):
         return self.as_dense().rows()
 
     def mean(self) -> Vector:
-        """The plain average over clients: every client counts once, whatever the size of its data."""
-        if self.count == 0:
-            raise UpdateError("the mean needs at least 1 update, got 0")
-        return self.sum() / self.count
+        """The average over clients, each counted once, or by its weight where there are weights.
 
-    def weighted_sum(self, weights: PerClient) -> Vector:
-        """Σ wᵢ uᵢ."""
+        A client's weight multiplies its influence: whoever reports its own example count can lie about it.
+        """
+        if self.count == 0:
+            raise UpdateError("expected at least 1 update to average, found 0")
+        if self.weights is None:
+            mean = self.sum() / self.count
+        elif bool(self.weights.sum() > 0):
+            mean = self.weighted_sum(self.weights / self.weights.sum())
+        else:
+            raise UpdateError(f"expected a weight above 0 among {self.count} updates, found none")
+        if self.weights is None and not all_finite(mean):  # a sum can overflow where the mean does not
+            mean = self.weighted_sum(mean.new_full((self.count,), 1 / self.count, dtype=torch.float64))
+        return mean
+
+    def weighted_sum(self, weights: Any) -> Vector:
+        """Σ wᵢ uᵢ, for a finite weight wᵢ ≥ 0 of each client in a tensor, an array or a list."""
         return self.as_dense().weighted_sum(weights)
 
     def gram(self) -> Tensor:
-        """Inner products of all pairs of clients, `[clients, clients]`."""
-        rows = self.rows()
-        return rows @ rows.T
+        """Inner products of all pairs of clients, `[clients, clients]`, in float64."""
+        return gram(self.rows())
 
     def squared_distances(self) -> Tensor:
         """‖uᵢ − uⱼ‖² of all pairs of clients, `[clients, clients]`; exactly 0 for identical updates."""
@@ -78,53 +94,75 @@ class Updates(ABC):
 
 
 class Dense(Updates):
-    """Updates whose matrix exists, with one factor per row still to be applied."""
+    """Updates whose matrix exists, in float32 or float64, with one factor per row still to be applied."""
 
     def __init__(
-        self, matrix: Matrix, factors: PerClient | None = None, raw_norms: PerClient | None = None
+        self,
+        matrix: Matrix,
+        factors: PerClient | None = None,
+        raw_norms: PerClient | None = None,
+        weights: PerClient | None = None,
+        roll: Roll | None = None,
     ) -> None:
-        self.matrix, self.factors = matrix, factors
+        self.matrix, self.factors, self.weights = _wide(matrix), factors, weights
         self.count, self.size = matrix.shape
+        self.roll = roll or Roll(range(self.count), np.arange(self.count), None, {})
         if raw_norms is not None:  # the norms of the matrix's rows, where someone has computed them already
             self._raw_norms = raw_norms
 
     @cached_property
     def _raw_norms(self) -> PerClient:
-        if self._is_one_row_repeated():
-            return torch.linalg.vector_norm(self.matrix[:1], dim=1).expand(self.count)
-        return torch.linalg.vector_norm(self.matrix, dim=1)
+        if _is_one_row_repeated(self.matrix):
+            return row_norms(self.matrix[:1]).expand(self.count)
+        return row_norms(self.matrix)
 
     def norms(self) -> PerClient:
         return self._raw_norms if self.factors is None else self._raw_norms * self.factors
 
     def admitted(self, clip_norm: float = math.inf) -> "Dense":
-        _check_clip(clip_norm)
+        check_clip(clip_norm)
+        keep = self.norms().isfinite()
+        return (self if bool(keep.all()) else self._only(keep)).shortened(clip_norm)
+
+    def _only(self, keep: Tensor) -> "Dense":
+        factors, weights = (part if part is None else part[keep] for part in (self.factors, self.weights))
+        roll = self.roll.only(keep.cpu().numpy(), self.norms())
+        return Dense(self.matrix[keep], factors, self._raw_norms[keep], weights, roll)
+
+    def shortened(self, clip_norm: float) -> "Dense":
+        """The same updates with the long ones shortened to `clip_norm`."""
         norms = self.norms()
-        keep = norms.isfinite()
-        everyone = bool(keep.all())
-        if everyone and not bool((norms > clip_norm).any()):
+        if not bool((norms > clip_norm).any()):
             return self
-        factors = clip_factors(norms, clip_norm)
-        if self.factors is not None:
-            factors = factors * self.factors
-        if everyone:
-            return Dense(self.matrix, factors, self._raw_norms)
-        return Dense(self.matrix[keep], factors[keep], self._raw_norms[keep])
+        factors = clip_factors(norms, clip_norm) * (1.0 if self.factors is None else self.factors)
+        matrix, raw, roll = self.matrix, self._raw_norms, self.roll
+        limits = torch.finfo(matrix.dtype)  # a row so long that its factor has few digits is written anew
+        extreme = (factors > 0) & ((factors < limits.tiny / limits.eps) | (raw >= torch.finfo(raw.dtype).max))
+        if bool(extreme.any()):
+            matrix, raw = matrix.clone(), torch.where(extreme, clip_norm, raw)
+            for row in extreme.nonzero()[:, 0].tolist():
+                matrix[row] = with_norm(matrix[row], clip_norm)
+            factors = torch.where(extreme, 1.0, factors)
+        roll = roll._replace(sent=norms if roll.sent is None else roll.sent)
+        return Dense(matrix, factors, raw, self.weights, roll)
 
     def as_dense(self) -> "Dense":
         return self
 
     def sum(self) -> Vector:
-        return self.weighted_sum(self.matrix.new_ones(self.count))
+        return self._weighted_sum(torch.ones(self.count, dtype=torch.float64, device=self.matrix.device))
 
-    def weighted_sum(self, weights: PerClient) -> Vector:
+    def weighted_sum(self, weights: Any) -> Vector:
+        return self._weighted_sum(read_weights(weights, self.count).to(self.matrix.device))
+
+    def _weighted_sum(self, weights: PerClient) -> Vector:
         weights = weights if self.factors is None else weights * self.factors
-        if self._is_one_row_repeated():
-            return self.matrix[0] * weights.sum()
-        return weights @ self.matrix
+        if _is_one_row_repeated(self.matrix):
+            return self.matrix[0] * float(weights.sum())
+        return weighted_sum(weights, self.matrix)
 
     def rows(self) -> Matrix:
-        return self.matrix if self.factors is None else self.matrix * self.factors[:, None]
+        return self.matrix if self.factors is None else self.matrix * self.factors.to(self.matrix)[:, None]
 
     @cached_property
     def _squared_distances(self) -> Tensor:
@@ -133,64 +171,23 @@ class Dense(Updates):
     def squared_distances(self) -> Tensor:
         return self._squared_distances
 
-    def _is_one_row_repeated(self) -> bool:
-        return self.count > 1 and self.matrix.stride(0) == 0
+    def report(self, shares: PerClient | None = None) -> list[ClientReport]:
+        """What became of each client's update, in the order and under the ids that `dense` was given.
+
+        `shares` are `rule.shares(updates)`, how much of each update the rule took in.
+        """
+        return self.roll.reports(self.norms(), shares)
 
 
-class Source(Protocol):
-    """Something that computes the updates of a cohort on demand: a client engine."""
-
-    count: int
-    size: int
-
-    def reduce(self, clip_norm: float) -> tuple[PerClient, Vector]:
-        """Every client's norm before clipping, and the sum of the admitted updates, in one pass."""
-        ...
-
-    def rows(self) -> Matrix:
-        """The unclipped updates, one row per client."""
-        ...
+def _is_one_row_repeated(matrix: Matrix) -> bool:
+    return len(matrix) > 1 and matrix.stride(0) == 0
 
 
-class Lazy(Updates):
-    """Updates computed by a `Source` in one bounded pass when first asked for, and then remembered."""
-
-    def __init__(self, source: Source, clip_norm: float = math.inf) -> None:
-        self.source, self.clip_norm = source, clip_norm
-        self.count, self.size = source.count, source.size
-        self._rows: Dense | None = None
-
-    @cached_property
-    def _reduced(self) -> tuple[PerClient, Vector]:
-        return self.source.reduce(self.clip_norm)
-
-    @cached_property
-    def raw_norms(self) -> PerClient:
-        """The norms as the clients sent them."""
-        return self._reduced[0]
-
-    def norms(self) -> PerClient:
-        return self.raw_norms.clamp(max=self.clip_norm)
-
-    def admitted(self, clip_norm: float = math.inf) -> "Updates":
-        _check_clip(clip_norm)
-        tighter = self if clip_norm >= self.clip_norm else Lazy(self.source, clip_norm)
-        self.raw_norms = tighter.raw_norms  # one pass serves both
-        if bool(tighter.raw_norms.isfinite().all()):
-            return tighter
-        return tighter.as_dense().admitted()
-
-    def sum(self) -> Vector:
-        return self._reduced[1]
-
-    def as_dense(self) -> Dense:
-        if self._rows is None:
-            rows = self.source.rows()
-            norms = torch.linalg.vector_norm(rows, dim=1)
-            clips = bool((norms > self.clip_norm).any())
-            factors = torch.where(norms > self.clip_norm, self.clip_norm / norms, 1.0)
-            self._rows = Dense(rows, factors if clips else None, norms)
-        return self._rows
+def _wide(matrix: Matrix) -> Matrix:
+    """At least float32: half types hold neither the norms nor the sums of what they hold."""
+    if matrix.dtype in (torch.float32, torch.float64):
+        return matrix
+    return matrix[:1].float().expand(len(matrix), -1) if _is_one_row_repeated(matrix) else matrix.float()
 
 
 class Joined(Updates):
@@ -198,7 +195,7 @@ class Joined(Updates):
 
     def __init__(self, first: Updates, second: Updates) -> None:
         if first.size != second.size:
-            raise UpdateError(f"updates of {second.size} parameters cannot join updates of {first.size}")
+            raise UpdateError(f"expected updates of {first.size} parameters to join, found {second.size}")
         self.first, self.second = first, second
         self.count, self.size = first.count + second.count, first.size
 
@@ -219,10 +216,28 @@ class Joined(Updates):
         return self._dense
 
 
-def dense(matrix: Matrix | np.ndarray) -> Dense:
-    """Updates of a `[clients, params]` matrix, for anyone's own loop; NumPy arrays and tensors alike."""
-    tensor = torch.from_numpy(np.ascontiguousarray(matrix)) if isinstance(matrix, np.ndarray) else matrix
-    if not (isinstance(tensor, Tensor) and tensor.ndim == 2 and tensor.is_floating_point()):
-        found = f"{type(matrix).__name__} of shape {tuple(getattr(matrix, 'shape', ()))}"
-        raise UpdateError(f"updates need a floating-point matrix [clients, params], got {found}")
-    return Dense(tensor.detach())
+def dense(
+    updates: Any,
+    weights: Any = None,
+    clients: Sequence[Any] | np.ndarray | None = None,
+    size: int | None = None,
+) -> Dense:
+    """A round's updates for your own training loop.
+
+    `updates` is a matrix of floats `[clients, params]`, or a list with a vector or a list of layer arrays for
+    each client; NumPy arrays and tensors alike. In a list, an update of another shape or of other things than
+    floats is left out, and `report()` says so. `size` is how many parameters an update must have; without it,
+    the shape that most clients of a list sent is the right one.
+
+    `weights` is how much each client counts in the mean, such as its number of examples. Rules that compare
+    clients or add noise refuse weights. `clients` are your own ids for the report, by default positions.
+
+    Raises `UpdateError` where nothing can be made of the updates, the weights or the ids.
+    """
+    read = read_updates(updates, size)
+    count = len(read.present) + len(read.problems)
+    left_out = {position: (math.nan, problem) for position, problem in read.problems.items()}
+    roll = Roll(read_ids(clients, count), read.present, None, left_out)
+    if weights is not None:
+        weights = read_weights(weights, count)[torch.from_numpy(read.present)].to(read.matrix.device)
+    return Dense(read.matrix, weights=weights, roll=roll)

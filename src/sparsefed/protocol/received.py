@@ -1,0 +1,155 @@
+"""Reading what people hand in as a round's updates: matrices, lists of vectors, lists of layers, weights.
+
+A matrix is the caller's own and is refused as a whole if it is none. In a list every item is a client's: one
+that does not fit costs that client its round, never the others theirs.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsefed.core.errors import UpdateError
+from sparsefed.core.types import Matrix, PerClient
+
+__all__ = ["Received", "as_tensor", "read_ids", "read_updates", "read_weights"]
+
+
+Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
+
+
+class Received(NamedTuple):
+    """The updates that can be used, and why the others cannot."""
+
+    matrix: Matrix
+    present: np.ndarray
+    """Position in the caller's list of each row."""
+    problems: dict[int, str]
+    """Position in the caller's list, and what was expected and found there."""
+
+
+def read_updates(updates: Any, size: int | None) -> Received:
+    """The rows of a matrix, or of a list with a vector or a list of layer arrays for each client.
+
+    `size` is how many parameters an update has; without it, what most clients of a list sent is right.
+    """
+    if isinstance(updates, list | tuple):
+        return _read_list(updates, size)
+    matrix = as_tensor(updates)
+    if isinstance(matrix, str) or matrix.ndim != 2:
+        found = matrix if isinstance(matrix, str) else f"shape {tuple(matrix.shape)}"
+        raise UpdateError(
+            f"expected a matrix of floats [clients, params] or a list of vectors, found {found}"
+        )
+    if size is not None and matrix.shape[1] != size:
+        raise UpdateError(f"expected updates of {size} parameters, found {matrix.shape[1]}")
+    return Received(matrix, np.arange(len(matrix)), {})
+
+
+def _read_list(updates: Sequence[Any], size: int | None) -> Received:
+    sent = {position: _layers(update) for position, update in enumerate(updates)}
+    problems = {
+        position: f"expected floats, found {layers}"
+        for position, layers in sent.items()
+        if isinstance(layers, str)
+    }
+    sound = {position: layers for position, layers in sent.items() if not isinstance(layers, str)}
+    fitting = Counter(_shapes(layers) for layers in sound.values() if size in (None, _numbers(layers)))
+    if not fitting and size is None:
+        raise UpdateError(
+            next(iter(problems.values()), "expected updates or their `size`, found an empty list")
+        )
+    right = fitting.most_common(1)[0][0] if fitting else ((size,),)
+    vectors = []
+    for position, layers in sound.items():
+        if _shapes(layers) == right:
+            vectors.append(torch.cat([layer.flatten().to(layers[0].device) for layer in layers]))
+        else:
+            problems[position] = f"expected {_shown(right)}, found {_shown(_shapes(layers))}"
+    present = [position for position in sound if position not in problems]
+    return Received(_stacked(vectors, size), np.array(present, np.int64), problems)
+
+
+def _layers(update: Any) -> list[Tensor] | str:
+    """A client's arrays, one if it sent a vector, or in words what was found in their place."""
+    if not isinstance(update, list | tuple):
+        update = [update]
+    elif all(isinstance(number, float | int) for number in update):
+        update = [np.array(update, np.float64)]
+    layers = [as_tensor(layer) for layer in update]
+    bad = [layer for layer in layers if isinstance(layer, str)]
+    return bad[0] if bad else [layer for layer in layers if isinstance(layer, Tensor)]
+
+
+def _stacked(vectors: list[Tensor], size: int | None) -> Matrix:
+    """One row per vector, in the widest type among them, where the first one is."""
+    if not vectors:
+        return torch.empty(0, size or 0)
+    widest = vectors[0].dtype
+    for vector in vectors:
+        widest = torch.promote_types(widest, vector.dtype)
+    return torch.stack([vector.to(vectors[0].device, widest) for vector in vectors])
+
+
+def _numbers(layers: list[Tensor]) -> int:
+    return sum(layer.numel() for layer in layers)
+
+
+def _shapes(layers: list[Tensor]) -> Shapes:
+    return tuple(tuple(layer.shape) for layer in layers)
+
+
+def _shown(shapes: Shapes) -> str:
+    return f"shape{'s' * (len(shapes) > 1)} {', '.join(map(str, shapes))}"
+
+
+def as_tensor(array: Any) -> Tensor | str:
+    """A plain floating-point tensor of the same numbers, or in words what was found in its place.
+
+    NumPy's memory is shared where PyTorch can; arrays of another byte order, of extended precision or
+    read-only ones are copied.
+    """
+    if isinstance(array, Tensor):
+        if array.layout != torch.strided or array.is_quantized or array.device.type == "meta":
+            return f"a {str(array.layout).removeprefix('torch.')} tensor on {array.device.type}"
+        return array.detach() if array.is_floating_point() else str(array.dtype).removeprefix("torch.")
+    if isinstance(array, str | bytes) or not (hasattr(array, "__array__") or isinstance(array, float | int)):
+        return f"a {type(array).__name__}"
+    try:
+        numbers = np.asarray(array)
+    except Exception as problem:  # `__array__` is anyone's code
+        return f"a {type(array).__name__} that is no array ({type(problem).__name__})"
+    if numbers.dtype.kind != "f" and not isinstance(array, int):
+        return str(numbers.dtype)
+    if numbers.dtype not in (np.float16, np.float32, np.float64):  # also of another byte order
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float32 if numbers.dtype.itemsize == 4 else np.float64)
+    return torch.from_numpy(np.require(numbers, requirements=["C", "W"]))
+
+
+def read_weights(weights: Any, clients: int) -> PerClient:
+    """A finite weight of at least 0 for each client, in float64, from numbers of any type and form."""
+    try:
+        array = np.asarray(weights.detach().double().cpu() if isinstance(weights, Tensor) else weights)
+    except (TypeError, ValueError, RuntimeError):  # ragged, sparse
+        array = np.array(None)
+    if array.dtype.kind not in "fiub":
+        raise UpdateError(f"expected {clients} weights, found {type(weights).__name__} {str(weights)[:60]}")
+    numbers = torch.from_numpy(array.astype(np.float64))
+    if numbers.shape != (clients,):
+        raise UpdateError(f"expected {clients} weights, found shape {tuple(numbers.shape)}")
+    bad = ~((numbers >= 0) & numbers.isfinite())
+    if bool(bad.any()):
+        raise UpdateError(f"expected weights that are finite and at least 0, found {float(numbers[bad][0])}")
+    return numbers
+
+
+def read_ids(clients: Sequence[Any] | np.ndarray | None, count: int) -> list[Any]:
+    """The caller's own name for each client; their positions if it gives none."""
+    ids = list(range(count)) if clients is None else list(clients)
+    if len(ids) != count:
+        raise UpdateError(f"expected {count} client ids, found {len(ids)}")
+    return ids
