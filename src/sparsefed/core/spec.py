@@ -90,6 +90,9 @@ class Spec(BaseModel):
         fields = type(self).model_fields
         return [(name, value) for name, value in self if value != fields[name].default]
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON-able data, defaults included."""
         return self.model_dump(mode="json", serialize_as_any=True)

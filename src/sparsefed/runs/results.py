@@ -151,6 +151,8 @@ def exposure(fed: Federation) -> Exposure:
         cohort=spec.cohort,
         lr=max(map(spec.clients.server_lr, lrs)),
         times=math.ceil(spec.rounds / fed.rounds_per_epoch),
+        rounds=spec.rounds,
+        clients=len(fed.population),
     )
 
 
