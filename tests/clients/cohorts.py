@@ -89,13 +89,15 @@ def head() -> nn.Module:
 
 
 class Sentences(nn.Module):
-    """Tokens to logits by way of an LSTM, its states and its last state."""
+    """Tokens to logits by way of a recurrent layer, its states and its last state."""
 
-    def __init__(self, tied: bool = False, padding: int | None = None, **lstm) -> None:
+    def __init__(
+        self, kind: type[nn.RNNBase] = nn.LSTM, tied: bool = False, padding: int | None = None, **settings
+    ) -> None:
         super().__init__()
-        self.directions = 2 if lstm.get("bidirectional") else 1
+        self.directions = 2 if settings.get("bidirectional") else 1
         self.embedding = nn.Embedding(11, 4, padding_idx=padding)
-        self.cell = nn.LSTM(4, 4 // self.directions, **lstm)
+        self.cell = kind(4, 4 // self.directions, **settings)
         self.decoder = nn.Linear(4, 11, bias=not tied)
         if tied:
             self.decoder.weight = self.embedding.weight
@@ -103,10 +105,11 @@ class Sentences(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         states = self.embedding(tokens)
         if self.cell.batch_first:
-            states, (h, c) = self.cell(states)
+            states, last = self.cell(states)
         else:
-            states, (h, c) = self.cell(states.transpose(0, 1))
+            states, last = self.cell(states.transpose(0, 1))
             states = states.transpose(0, 1)
+        h, c = last if isinstance(last, tuple) else (last, last)
         ends = torch.cat([*(h * c)[-self.directions :]], dim=1)
         return self.decoder(states + ends[:, None])
 
@@ -121,6 +124,28 @@ class Twice(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         first, second = self.words(tokens), self.words(tokens.flip(1))
         return self.decoder(self.layer(torch.tanh(self.layer(first) + second)))
+
+
+class ConvTwice(nn.Module):
+    """One convolution used two times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 2, 3, padding=1), head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(torch.tanh(self.conv(x))))
+
+
+class NormTwice(nn.Module):
+    """One normalization used two times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.GroupNorm(1, 2), head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(torch.tanh(self.norm(x))))
 
 
 def stacked(*parts: nn.Module) -> nn.Module:
@@ -147,6 +172,29 @@ IMAGE_LAYERS = {
     "wide conv with stride and dilation": lambda: stacked(
         nn.Conv2d(2, 40, 3, padding=1), nn.Conv2d(40, 40, 3, stride=4, dilation=2, padding=3)
     ),
+    "deep conv with groups": lambda: stacked(
+        nn.Conv2d(2, 40, 3, 3), nn.Conv2d(40, 80, 3, padding=1, groups=2)
+    ),
+    "conv with groups": lambda: stacked(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 4, 3, groups=2, padding=1)),
+    "depthwise conv": lambda: stacked(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 12, 3, groups=6, bias=False)),
+    "conv with circular padding": lambda: conv(4, 3, padding=1, padding_mode="circular"),
+    "conv with reflected padding": lambda: conv(4, 3, padding=(2, 1), padding_mode="reflect", stride=2),
+    "conv used twice": ConvTwice,
+    "conv on sequences": lambda: stacked(nn.Flatten(2), nn.Conv1d(2, 6, 5, 2, 1), nn.Conv1d(6, 20, 3)),
+    "conv on padded sequences": lambda: stacked(
+        nn.Flatten(2), nn.Conv1d(2, 4, 4, groups=2, padding="same", padding_mode="replicate", dilation=3)
+    ),
+    "transposed conv": lambda: stacked(nn.ConvTranspose2d(2, 3, 3, (2, 3), 1, (1, 0))),
+    "wide transposed conv": lambda: stacked(
+        nn.Conv2d(2, 24, 3, 3), nn.ConvTranspose2d(24, 40, 3, padding=1, groups=2)
+    ),
+    "transposed conv on sequences": lambda: stacked(
+        nn.Flatten(2), nn.ConvTranspose1d(2, 4, 4, 3, 2, 1, 2, dilation=2)
+    ),
+    "group norm": lambda: stacked(nn.Conv2d(2, 6, 3), nn.GroupNorm(3, 6), nn.GroupNorm(1, 6)),
+    "group norm used twice": NormTwice,
+    "instance norm": lambda: stacked(nn.Conv2d(2, 3, 3), nn.InstanceNorm2d(3, affine=True)),
+    "rms norm": lambda: stacked(nn.RMSNorm(6), nn.RMSNorm([6, 6])),
     "layer norm on images": lambda: stacked(nn.Conv2d(2, 3, 3), nn.LayerNorm([3, 4, 4])),
     "layer norm on rows": lambda: stacked(nn.LayerNorm(6, bias=False), nn.LayerNorm([6, 6])),
 }
@@ -157,6 +205,11 @@ TOKEN_LAYERS = {
     "lstm without bias": lambda: Sentences(batch_first=True, bias=False),
     "lstm of two layers": lambda: Sentences(batch_first=True, num_layers=2),
     "lstm in both directions": lambda: Sentences(batch_first=True, num_layers=2, bidirectional=True),
+    "gru": lambda: Sentences(nn.GRU, batch_first=True),
+    "gru, time first, without bias": lambda: Sentences(nn.GRU, bias=False),
+    "gru in both directions": lambda: Sentences(nn.GRU, batch_first=True, num_layers=2, bidirectional=True),
+    "rnn": lambda: Sentences(nn.RNN, batch_first=True, num_layers=2),
+    "rnn with relu": lambda: Sentences(nn.RNN, nonlinearity="relu", bidirectional=True, bias=False),
     "padding token": lambda: Sentences(batch_first=True, padding=3),
     "tied decoder": lambda: Sentences(batch_first=True, tied=True),
     "tied decoder with padding token": lambda: Sentences(batch_first=True, tied=True, padding=3),

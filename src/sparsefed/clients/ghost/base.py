@@ -14,7 +14,18 @@ from torch import Tensor, nn
 
 from sparsefed.core.types import PerClient
 
-__all__ = ["Layer", "Outer", "Rows", "Sums", "UnsupportedError", "Visitor", "pair_sums", "squared_norms"]
+__all__ = [
+    "Layer",
+    "Outer",
+    "Rows",
+    "Shared",
+    "Sums",
+    "UnsupportedError",
+    "Visitor",
+    "Words",
+    "pair_sums",
+    "squared_norms",
+]
 
 Sums: TypeAlias = dict[nn.Parameter, Tensor]
 """Where each parameter's share of the clipped sum is gathered."""
@@ -49,12 +60,25 @@ class Rows:
 
 
 class Outer(NamedTuple):
-    """A client's gradient as Σₜ leftₜ ⊗ rightₜ."""
+    """Every client's gradient of a parameter as Σₜ leftₜ ⊗ rightₜ."""
 
     left: Tensor
-    """`[clients, rows, units]`, or the positions of single ones, integer `[clients, rows]`."""
+    """`[clients, rows, units]`."""
     right: Tensor
     """`[clients, rows, fan_in]`."""
+
+
+class Words(NamedTuple):
+    """Every client's gradient of an embedding, as the words that stood there and the gradients at them."""
+
+    words: Tensor
+    """Integers, `[clients, rows]`."""
+    right: Tensor
+    """`[clients, rows, fan_in]`."""
+
+
+Shared: TypeAlias = Outer | Words | Tensor
+"""The gradients of a parameter, or the gradients themselves, `[clients, units, fan_in]`, where formed."""
 
 
 class Layer(ABC):
@@ -90,7 +114,7 @@ class Layer(ABC):
         y = self.module.forward(self.x) if self.y is None else self.y
         return (dy * y).sum(tuple(range(1, dy.ndim))).view(self.clients, -1).sum(1)
 
-    def outer(self, parameter: nn.Parameter) -> Outer:
+    def shared(self, parameter: nn.Parameter) -> Shared:
         """The gradients of a parameter that other calls use too, after `measure`."""
         raise UnsupportedError(f"{type(self.module).__name__} shares a parameter")
 

@@ -3,26 +3,25 @@
 import torch
 from torch import Tensor, nn
 
-from sparsefed.clients.ghost.base import Layer, Outer, Rows, Sums
+from sparsefed.clients.ghost.base import Layer, Rows, Shared, Sums, UnsupportedError, Words
 from sparsefed.core.types import PerClient
 
-__all__ = ["EmbeddingLayer"]
+__all__ = ["EmbeddingLayer", "add_rows", "rows_of_words"]
 
 
 class EmbeddingLayer(Layer):
     """Rows of the same client and token are summed first; ‖gᵢ‖² is then that of what is left."""
 
+    def __init__(self, module: nn.Embedding, x: Tensor, clients: int) -> None:
+        super().__init__(module, x, clients)
+        if module.max_norm is not None or module.scale_grad_by_freq or module.sparse:
+            raise UnsupportedError("Embedding has settings that the engine does not know")
+
     def measure(self, dy: Tensor) -> PerClient:
         self.dy = self._counted(dy)
-        words = self.module.num_embeddings
-        tokens = self.x.reshape(self.clients, -1)
-        cells = tokens + words * torch.arange(self.clients, device=tokens.device)[:, None]
-        cells, place = cells.flatten().unique(return_inverse=True)
-        rows = self.dy.new_zeros(len(cells), dy.shape[-1])
-        add_rows(rows, place, self.dy.flatten(0, 1))
-        squares = rows.square().sum(1)
-        norms = squares.new_zeros(self.clients)
-        add_rows(norms, cells // words, squares)
+        owners, rows = rows_of_words(self.x.reshape(self.clients, -1), self.dy)
+        norms = rows.new_zeros(self.clients)
+        add_rows(norms, owners, rows.square().sum(1))
         return norms
 
     def add(self, factors: PerClient, sums: Sums) -> None:
@@ -39,13 +38,27 @@ class EmbeddingLayer(Layer):
     def inner(self, dy: Tensor) -> PerClient:
         return (self._counted(dy) * self.module.weight[self.x.reshape(self.clients, -1)]).sum((1, 2))
 
-    def outer(self, parameter: nn.Parameter) -> Outer:
-        return Outer(self.x.reshape(self.clients, -1), self.dy)
+    def shared(self, parameter: nn.Parameter) -> Shared:
+        return Words(self.x.reshape(self.clients, -1), self.dy)
 
     def _counted(self, dy: Tensor) -> Tensor:
         """The gradient per client, without the padding token, which gets no gradient."""
         padding = self.module.padding_idx
         return self.per_client(dy if padding is None else dy * (self.x != padding)[..., None])
+
+
+def rows_of_words(words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of equal words of a client summed: the client of each sum, and the sums.
+
+    `words` are integers `[clients, positions]`, `rows` are `[clients, positions, width]`; as much work as
+    there are positions.
+    """
+    span = int(words.max()) + 1 if words.numel() else 1
+    cells = words + span * torch.arange(len(words), device=words.device)[:, None]
+    cells, place = cells.flatten().unique(return_inverse=True)
+    sums = rows.new_zeros(len(cells), rows.shape[-1])
+    add_rows(sums, place, rows.flatten(0, 1))
+    return cells // span, sums
 
 
 def add_rows(target: Tensor, places: Tensor, rows: Tensor) -> None:

@@ -5,27 +5,16 @@ kernels of `sparsefed.kernels.patches` work on the image itself.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from sparsefed.clients.ghost.base import UnsupportedError, pair_sums
+from sparsefed.clients.ghost.base import pair_sums
 from sparsefed.core.types import PerClient
 from sparsefed.kernels import patches as compiled
 from sparsefed.kernels.compiled import runs_compiled
 from sparsefed.kernels.patches import Geometry
 
-__all__ = ["direct_sums", "geometry_of", "gram_products", "weight_gradient"]
-
-
-def geometry_of(module: nn.Conv2d) -> Geometry:
-    """Where a module looks; raises `UnsupportedError` for groups and for padding other than even zeros."""
-    reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
-    uneven = module.padding == "same" and (reach[0] % 2 or reach[1] % 2)
-    if module.groups != 1 or module.padding_mode != "zeros" or uneven:
-        raise UnsupportedError("a convolution has groups, or padding other than even zeros")
-    padding = {"valid": (0, 0), "same": (reach[0] // 2, reach[1] // 2)}.get(str(module.padding))
-    pairs = (module.kernel_size, module.stride, padding or module.padding, module.dilation)
-    return Geometry(*pairs, bias=module.bias is not None)  # pyright: ignore[reportArgumentType]
+__all__ = ["direct_sums", "gram_products", "weight_gradient"]
 
 
 def direct_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tensor:
@@ -46,12 +35,12 @@ def gram_products(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Pe
     return pair_sums(torch.bmm(patches, patches.mT), outer)
 
 
-def weight_gradient(module: nn.Conv2d, geometry: Geometry, x: Tensor, dy: Tensor) -> list[Tensor]:
+def weight_gradient(weight: Tensor, geometry: Geometry, groups: int, x: Tensor, dy: Tensor) -> list[Tensor]:
     """The gradients of weight and bias over all examples; the weight's in the weight's own layout."""
-    sizes = [len(module.weight)] if geometry.bias else None
-    places = (geometry.stride, geometry.padding, geometry.dilation, False, (0, 0), 1)
+    sizes = [len(weight)] if geometry.bias else None
+    places = (geometry.stride, geometry.padding, geometry.dilation, False, (0, 0), groups)
     gradients = torch.ops.aten.convolution_backward.default(
-        dy, x, module.weight, sizes, *places, (False, True, geometry.bias)
+        dy, x, weight, sizes, *places, (False, True, geometry.bias)
     )
     return gradients[1:] if geometry.bias else gradients[1:2]
 

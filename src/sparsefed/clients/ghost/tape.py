@@ -11,22 +11,33 @@ from torch.nn import functional
 
 from sparsefed.clients.chunks import Chunk
 from sparsefed.clients.ghost.base import Layer, UnsupportedError, Visitor
-from sparsefed.clients.ghost.conv import ConvLayer
+from sparsefed.clients.ghost.conv import ConvLayer, TransposedConvLayer
 from sparsefed.clients.ghost.embedding import EmbeddingLayer
 from sparsefed.clients.ghost.linear import LinearLayer
-from sparsefed.clients.ghost.lstm import unrolled
-from sparsefed.clients.ghost.norm import LayerNormLayer
+from sparsefed.clients.ghost.norm import (
+    BatchNormLayer,
+    GroupNormLayer,
+    InstanceNormLayer,
+    LayerNormLayer,
+    RMSNormLayer,
+)
+from sparsefed.clients.ghost.recurrent import RECURRENT, unrolled
 from sparsefed.models.network import IGNORED
 
 __all__ = ["LAYERS", "ghost_pass", "total_loss"]
 
 LAYERS: dict[type[nn.Module], type[Layer]] = {
     nn.Linear: LinearLayer,
-    nn.Conv2d: ConvLayer,
     nn.Embedding: EmbeddingLayer,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d), ConvLayer),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d), TransposedConvLayer),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), BatchNormLayer),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), InstanceNormLayer),
+    nn.GroupNorm: GroupNormLayer,
     nn.LayerNorm: LayerNormLayer,
+    nn.RMSNorm: RMSNormLayer,
 }
-"""Who speaks for which module, beside `nn.LSTM`; exact types, as a subclass may compute something else."""
+"""Who speaks for which module, beside recurrent ones; exact types, as a subclass may compute otherwise."""
 
 
 def ghost_pass(module: nn.Module, chunk: Chunk, visit: Visitor, keep_outputs: bool = False) -> None:
@@ -91,7 +102,7 @@ class _Tape:
             yield
 
     def _attach(self, part: nn.Module) -> Any:
-        if isinstance(part, nn.LSTM):
+        if type(part) in RECURRENT:
             part.__dict__["forward"] = unrolled(part, self.clients, self.tap)
             return lambda: part.__dict__.pop("forward")
         return part.register_forward_hook(self._record).remove
@@ -105,12 +116,5 @@ class _Tape:
 def _check(part: nn.Module) -> None:
     """Raise `UnsupportedError` for modules and settings that no layer speaks for."""
     name = type(part).__name__
-    if type(part) not in {*LAYERS, nn.LSTM} or "forward" in part.__dict__:
+    if type(part) not in {*LAYERS, *RECURRENT} or "forward" in part.__dict__:
         raise UnsupportedError(f"{name} is not a layer that the engine knows")
-    odd = False
-    if isinstance(part, nn.Embedding):
-        odd = part.max_norm is not None or part.scale_grad_by_freq or part.sparse
-    elif isinstance(part, nn.LSTM):
-        odd = part.proj_size > 0 or (part.dropout > 0 and part.training)
-    if odd:
-        raise UnsupportedError(f"{name} has settings that the engine does not know")
