@@ -1,23 +1,24 @@
-# The two commands of the project, and what they stand on. Each target does all of its own set-up.
+# Each target does all of its own set-up.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 REFERENCES := .venv/.references
+DOCS := .venv/.docs
 
-.PHONY: setup demo test check format bench bench-peers clean
+.PHONY: setup demo test check format docs wheel bench bench-peers clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparsefed needs Python 3.11 or later, found $$($(PYTHON) -V); say make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sparsefed needs Python 3.11 or later, found $$($(PYTHON) -V); try make PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, install the package python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch" --editable ".[dev]"
 	@touch $@
 
-demo: $(STAMP)  ## the main job in under two minutes, on data that ships with scikit-learn
+demo: $(STAMP)  ## under a minute, on data that ships with scikit-learn
 	@$(BIN)/sparsefed demo
 
-# Without --no-deps pip would exchange packages of ours for older ones, and torch for a larger build.
+# Without --no-deps pip would replace some of our packages with older ones, and torch with a larger build.
 $(REFERENCES): $(STAMP) tests/requirements-reference.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/requirements-reference.txt && touch $@ || echo "not installed: tests/requirements-reference.txt; the tests that need it will be skipped"
 
@@ -35,13 +36,23 @@ format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+docs: $(DOCS)  ## the site in build/docs: offline, warnings are errors, links between pages are checked
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs && echo "open build/docs/index.html"
+
+$(DOCS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+wheel: $(STAMP)  ## dist/sparsefed-VERSION-py3-none-any.whl
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . && ls dist/*.whl
+
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
-bench-peers: .venv-bench/.ready  ## the same, beside other people's packages, in an environment of their own
+bench-peers: .venv-bench/.ready  ## the same, compared with other packages, in a separate environment
 	@.venv-bench/bin/python -m benchmarks
 
-# byzfl asks for torchvision, which would exchange torch; the rules that are measured do without it.
+# byzfl requires torchvision, which would replace torch; the measured rules work without it.
 .venv-bench/.ready: pyproject.toml benchmarks/requirements.txt
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement benchmarks/requirements.txt
@@ -49,4 +60,4 @@ bench-peers: .venv-bench/.ready  ## the same, beside other people's packages, in
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist .pytest_cache .ruff_cache .hypothesis

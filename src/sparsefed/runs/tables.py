@@ -140,7 +140,7 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str, pic
     shown = f"![Accuracies of the first seed over the rounds]({picture})\n\n" if picture else ""
     note = f"{table.note.strip()}\n\n" if table.note else ""
     foot = f"Mean ± standard deviation over n seeds. Made with {made}, by `{command}`."
-    return f"## {table.title}\n\n{shown}{note}{grid}\n\n{foot}\n"
+    return f"# {table.title}\n\n{shown}{note}{grid}\n\n{foot}\n"
 
 
 def _experiment(tree: Tree, seed: int) -> Experiment:

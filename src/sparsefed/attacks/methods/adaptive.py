@@ -17,7 +17,8 @@ class Adaptive(PGD):
     """PGD confined to the coordinates that the server would move in this round without any attacker.
 
     The mask is found by letting the server's own rule take its step on the honest updates: for
-    SparseFed the k largest of |W + ρR + mean|. A rule that moves every coordinate makes this plain PGD.
+    SparseFed the k largest entries of W + ρR + mean in absolute value. A rule that moves every coordinate
+    makes this plain PGD.
     """
 
     needs: ClassVar[Grant] = Grant.HONEST_UPDATES | Grant.SERVER_MEMORY
