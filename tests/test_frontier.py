@@ -14,10 +14,11 @@ from sparsefed.data import Digits
 from sparsefed.data.holdout import Holdout
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import goals_of
-from sparsefed.frontier.page import markdown, plot_frontier, rows
+from sparsefed.frontier.page import answer, as_toml, markdown, plot_frontier, rows
 from sparsefed.frontier.plan import Plan, for_search, read_plan
 from sparsefed.frontier.points import Measured, Point, dominated, pareto
 from sparsefed.frontier.search import frontier
+from sparsefed.frontier.tune import SHARES, tune
 
 BASE = {
     "rounds": 4,
@@ -248,3 +249,19 @@ def test_a_plan_without_a_knob_is_refused_in_one_line() -> None:
 def test_a_plan_of_a_plain_experiment_compares_the_usual_defenses() -> None:
     toml = Path(__file__).parent.parent / "examples" / "digits.toml"
     assert {"clip", "SparseFed", "Bulyan"} <= set(read_plan(toml).defenses)
+
+
+def test_tuning_answers_with_an_experiment_that_keeps_within_its_price(tmp_path: Path) -> None:
+    one = plan(compromised=[0.1], defenses={"clip": CLIP})
+    _, tuned = finished(tune(one, tmp_path, Budget.of("14 runs"), max_loss=90))
+    assert tuned.loss <= 90
+    assert tuned.experiment.attack is None
+    assert set(tuned.sweep) <= set(SHARES)
+    (tmp_path / "tuned.toml").write_text(as_toml(tuned, "sparsefed tune x.toml"))
+    assert sf.read_experiment(tmp_path / "tuned.toml") == tuned.experiment
+    assert "twice the rounds" in answer(tuned) or tuned.point.doubled is None
+
+
+def test_a_price_that_no_defense_keeps_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(sf.SpecError, match="--max-loss: expected a defense within 0 points"):
+        finished(tune(plan(defenses={"clip": CLIP}), tmp_path, Budget.of("14 runs"), max_loss=0))

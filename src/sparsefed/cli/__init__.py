@@ -22,7 +22,16 @@ data_app = App("data", help="Data sets: what is here, and how to get the rest.")
 data_app.default(data.available)
 data_app.command(data.fetch)
 app.command(data_app)
-for command in (runs.run, runs.show, runs.table, runs.demo, theory.choose_k, theory.certify, search.frontier):
+for command in (
+    runs.run,
+    runs.show,
+    runs.table,
+    runs.demo,
+    theory.choose_k,
+    theory.certify,
+    search.frontier,
+    search.tune,
+):
     app.command(command)
 app.command(runs.list_, name="list")
 

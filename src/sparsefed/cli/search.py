@@ -1,4 +1,4 @@
-"""The commands that search: every defense over its own settings."""
+"""The commands that search: every defense over its own settings, and the one to choose."""
 
 import shlex
 import sys
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from sparsefed.cli.parts import AsJson, Jobs, Out, Plot, Runs, Set, Threads, resumable, say_json, use_threads
 from sparsefed.core.errors import SpecError
 
-__all__ = ["frontier"]
+__all__ = ["frontier", "tune"]
 
 
 def frontier(
@@ -101,3 +101,68 @@ def _write(path: Path, text: str) -> None:
 
     with readable_errors(path):
         write_atomically(path, text.encode())
+
+
+def tune(
+    spec: Path,
+    *,
+    compromised: Annotated[float, Parameter("--compromised")] = 0.1,
+    max_loss: Annotated[float, Parameter("--max-loss")] = 2.0,
+    budget: str = "1h",
+    goal: str = "chosen points",
+    set_: Set = [],
+    runs: Runs = Path("runs"),
+    out: Out = None,
+    jobs: Jobs = 1,
+    threads: Threads = 1,
+    json_: AsJson = False,
+) -> None:
+    """Choose the defense and its settings for a federation, as an experiment to run.
+
+    The answer holds most against the worst attack of the goal among the settings that cost at most
+    `--max-loss` points of test accuracy. Its evidence is printed beside it: what it costs, what it holds
+    at one and at two horizons, and the share of compromised clients at which it breaks.
+
+    Example: `sparsefed tune examples/digits.toml --compromised 0.05 --budget 10m --out tuned.toml`
+
+    Parameters
+    ----------
+    spec
+        An experiment, or a frontier's TOML file.
+    compromised
+        The share of the clients that you must assume to be compromised, between 0 and 1.
+    max_loss
+        Points of test accuracy that the defense may cost, against the best unattacked run of any defense.
+    budget
+        How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs.
+    goal
+        What the attackers want: `chosen points`, `backdoor` or `untargeted`.
+    set_
+        Change a key of the experiment before validation; may be repeated.
+    runs
+        The folder that holds the runs and the state of the search.
+    out
+        Write the chosen experiment there, as TOML with the evidence in its head.
+    jobs
+        How many runs to execute in parallel, each in a process of its own.
+    threads
+        CPU threads per run.
+    json_
+        Print the answer and its evidence as JSON.
+
+    """
+    from sparsefed.frontier.budget import Budget
+    from sparsefed.frontier.page import answer, as_toml
+    from sparsefed.frontier.plan import read_plan
+    from sparsefed.frontier.tune import tune as choose
+    from sparsefed.report.progress import followed
+
+    use_threads(threads)
+    limit = Budget.of(budget)
+    plan = read_plan(spec, tuple(set_)).but(compromised=[compromised], goals=[goal])
+    with resumable(runs):
+        steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1)
+        tuned = followed(spec.stem, steps)
+    print(answer(tuned)) if not json_ else say_json(tuned.to_dict())
+    if out is not None:
+        _write(out, as_toml(tuned, f"sparsefed {shlex.join(sys.argv[1:])}"))

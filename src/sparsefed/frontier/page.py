@@ -7,9 +7,10 @@ from sparsefed.core.files import readable_errors
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
 from sparsefed.frontier.search import LOSSES
+from sparsefed.frontier.tune import Tuned
 from sparsefed.report.plots import blank_figure
 
-__all__ = ["markdown", "plot_frontier", "rows"]
+__all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows"]
 
 
 _ARROW = {"arrowstyle": "->", "lw": 0.8}
@@ -45,6 +46,50 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         f"By `{command}`.\n"
     )
     return "\n".join(parts)
+
+
+def answer(tuned: Tuned) -> str:
+    """The chosen defense and its evidence, in sentences."""
+    point = tuned.point
+    found = point.reported
+    assert found is not None
+    settings = ", ".join(f"{key} = {value}" for key, value in point.settings.items())
+    share = f"{100 * point.compromised:g} % of the clients compromised"
+    lines = [
+        f"{point.defense} with {settings}",
+        f"  cost: {tuned.loss:.1f} points below the best unattacked run; unattacked {found.unattacked:.1f} %",
+        f"  under attack, {share}: {found.test_accuracy:.1f} % test accuracy,",
+        f"  {found.worst_attack_accuracy:.1f} % success of the worst attack ({found.worst_attack}); "
+        f"seeds: {len(found.seeds)}",
+    ]
+    if point.doubled is not None:
+        verdict = "it only delays the attack" if point.delays else "it holds"
+        lines.append(
+            f"  twice the rounds: {point.doubled.test_accuracy:.1f} % / "
+            f"{point.doubled.worst_attack_accuracy:.1f} %: {verdict}"
+        )
+    tried = ", ".join(f"{100 * share:g} %: {m.worst_attack_accuracy:.0f}" for share, m in tuned.sweep.items())
+    broken = "does not break" if tuned.breaks_at is None else f"breaks at {100 * tuned.breaks_at:g} %"
+    lines.append(f"  {broken} compromised (worst attack's success at {tried})")
+    for other in tuned.others:
+        assert other.reported is not None
+        lines.append(f"  {other.defense} at the same price: {_arrow(other)} %")
+    return "\n".join(lines)
+
+
+def as_toml(tuned: Tuned, command: str) -> str:
+    """The chosen experiment as a file to run, with the evidence as comments."""
+    import tomli_w
+
+    tree = {key: value for key, value in tuned.experiment.to_dict().items() if value is not None}
+    head = "".join(f"# {line}\n" for line in [f"Chosen by `{command}`.", *answer(tuned).splitlines()])
+    return head + "\n" + tomli_w.dumps(_without_nothing(tree))
+
+
+def _without_nothing(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without_nothing(value) for key, value in tree.items() if value is not None}
+    return [_without_nothing(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:

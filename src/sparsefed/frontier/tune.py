@@ -1,0 +1,112 @@
+"""Tuning: the defense and settings that hold most at an allowed price, and where they break."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sparsefed.core.errors import SpecError
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.goals import Goal, chosen, goals_of
+from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.points import FALLEN, Measured, Point, measured
+from sparsefed.frontier.search import Progress, frontier
+from sparsefed.runs.simulate import simulate
+
+__all__ = ["SHARES", "Tuned", "tune"]
+
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+"""The shares of compromised clients at which the answer is tried until it breaks."""
+
+
+class Tuned(NamedTuple):
+    """The answer, and what it rests on."""
+
+    experiment: Experiment
+    """What to run: the federation with the chosen defense, without an attack."""
+    point: Point
+    """The chosen settings as reported."""
+    loss: float
+    """Points of test accuracy under the worst attack below the best unattacked run of any defense."""
+    sweep: dict[float, Measured]
+    """What it holds, by the share of compromised clients."""
+    others: list[Point]
+    """The best of every other defense at the same price."""
+
+    @property
+    def breaks_at(self) -> float | None:
+        """The least share tried at which the worst attack succeeds on more than 20 %; None if at none."""
+        return next((p for p, found in self.sweep.items() if found.worst_attack_accuracy > FALLEN), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for machines."""
+        return {
+            "experiment": self.experiment.to_dict(),
+            "point": self.point.to_dict(True),
+            "loss": self.loss,
+            "breaks_at": self.breaks_at,
+            "sweep": {f"{share:g}": found._asdict() for share, found in self.sweep.items()},
+            "others": [other.to_dict(False) for other in self.others],
+        }
+
+
+def tune(
+    plan: Plan, runs: Path, budget: Budget, *, max_loss: float, jobs: int = 1, threads: int = 1
+) -> Generator[Progress, None, Tuned]:
+    """Search all defenses of a plan with one share and one goal, and choose.
+
+    Raises `SpecError` where no defense stays within `max_loss` points of the best unattacked test accuracy.
+    """
+    points = yield from frontier(plan, runs, budget, jobs, threads)
+    reported = [point for point in points if point.reported is not None]
+    best = max((_of(point).unattacked for point in reported), default=0.0)
+    within = [point for point in reported if best - _of(point).test_accuracy <= max_loss]
+    if not within:
+        least = min((best - _of(point).test_accuracy for point in reported), default=None)
+        found = "none reported" if least is None else f"a loss of {least:.1f} at least"
+        wanted = f"a defense within {max_loss:g} points of {best:.1f} %"
+        raise SpecError(f"--max-loss: expected {wanted}, found {found}; allow more loss or a larger budget")
+    choice = min(within, key=_rank)
+    others = {}
+    for point in sorted(within, key=_rank):
+        if point.defense != choice.defense:
+            others.setdefault(point.defense, point)
+    answer = with_settings(plan.experiment(choice.defense), choice.settings)
+    goals = _goals(plan, choice)
+    sweep: dict[float, Measured] = {}
+    for share, goal in goals.items():
+        sweep[share] = yield from _at(answer, goal, runs, plan.seeds[0], f"{100 * share:g} % compromised")
+        if sweep[share].worst_attack_accuracy > FALLEN:
+            break
+    loss = best - _of(choice).test_accuracy
+    return Tuned(answer, choice, loss, sweep, list(others.values()))
+
+
+def _of(point: Point) -> Measured:
+    assert point.reported is not None
+    return point.reported
+
+
+def _rank(point: Point) -> tuple[bool, float]:
+    """What does not merely delay first, then the least success of the worst attack at either horizon."""
+    worst = [m.worst_attack_accuracy for m in (point.reported, point.doubled) if m is not None]
+    return point.delays is not False, max(worst)
+
+
+def _goals(plan: Plan, choice: Point) -> dict[float, Goal]:
+    own = Experiment(**plan.base)
+    fed = Federation.of(plan.experiment(choice.defense))
+    shares = [share for share in SHARES if round(share * len(fed.population)) > 0]
+    return {share: chosen(goals_of(own, fed.dataset, share), choice.goal) for share in shares}
+
+
+def _at(
+    answer: Experiment, goal: Goal, runs: Path, seed: int, what: str
+) -> Generator[Progress, None, Measured]:
+    results = {}
+    for name in ("", *goal.attacks):
+        experiment = answer.but(seed=seed, attack=goal.attacks[name] if name else None)
+        results[name] = simulate(experiment, runs)
+        yield Progress(1.0, f"{what}, {name or 'unattacked'}")
+    return measured(goal, results, (seed,))
