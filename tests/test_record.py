@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 import small
 import torch
+from hypothesis import given, strategies as st
 
 import sparsefed as sf
 from sparsefed.core import files
 from sparsefed.report.catalog import past_runs
-from sparsefed.runs.record import Record, find_record
+from sparsefed.runs.record import Record, find_record, refuse_stale
+from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import own_files
 
 SPEC = small.experiment(rounds=12, attack=small.attack(), twin=True)
@@ -30,7 +33,7 @@ def final_state(runs: Path, spec: sf.Experiment = SPEC) -> bytes:
 
 
 def without_seconds(value: Any) -> Any:
-    return {key: item for key, item in value.items() if "seconds" not in key}
+    return {key: item for key, item in value.items() if not ("seconds" in key or key == "environment")}
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +111,14 @@ def stopped(runs: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("state.safetensors", None, "state.safetensors: damaged: a whole checkpoint needed"),
-        ("rounds.jsonl", b'{"round": 1}\n', "rounds.jsonl: damaged: a row for each of 3 rounds needed"),
-        ("spec.json", b"{", "spec.json: damaged: JSON needed"),
-        ("spec.json", b'{"format": 99}', "a run of format 99, this sparsefed reads 1"),
+        ("state.safetensors", None, "state.safetensors: damaged: expected a whole checkpoint"),
+        (
+            "rounds.jsonl",
+            b'{"round": 1}\n',
+            "damaged: expected a whole row for each of 3 rounds",
+        ),
+        ("spec.json", b"{", "spec.json: damaged: expected JSON"),
+        ("spec.json", b'{"format": 99}', "expected a run of format 2, found format 99"),
     ],
 )
 def test_a_damaged_folder_is_named_and_left_as_it_is(
@@ -129,7 +136,7 @@ def test_a_damaged_folder_is_named_and_left_as_it_is(
 def test_a_half_written_folder_is_named(tmp_path: Path):
     folder = stopped(tmp_path)
     (folder / "spec.json").unlink()
-    with pytest.raises(sf.RunError, match=r"half-written: no spec\.json"):
+    with pytest.raises(sf.RunError, match=r"half-written, without a spec\.json"):
         sf.simulate(SPEC, tmp_path)
 
 
@@ -181,9 +188,8 @@ def test_every_row_and_the_result_are_strict_json(whole: Path):
     [
         ("result.json", b"{}"),
         ("result.json", b"[]"),
-        ("spec.json", b'{"format": 1}'),
-        ("spec.json", b'{"format": 1, "experiment": 3}'),
-        ("rounds.jsonl", b"3\n"),
+        ("spec.json", b'{"format": 2}'),
+        ("spec.json", b'{"format": 2, "experiment": 3}'),
     ],
 )
 def test_one_damaged_folder_is_named_and_spoils_no_list(tmp_path: Path, name: str, content: bytes):
@@ -191,7 +197,7 @@ def test_one_damaged_folder_is_named_and_spoils_no_list(tmp_path: Path, name: st
     sf.simulate(small.experiment(rounds=2), tmp_path)
     (folder / name).write_bytes(content)
     assert sorted(row["outcome"] == "unreadable" for row in past_runs(tmp_path)) == [False, True]
-    with pytest.raises(sf.RunError, match=rf"{name}: damaged: .* needed; move the folder away"):
+    with pytest.raises(sf.RunError, match=rf"{name}: damaged: expected .*; `--fresh` starts this run over"):
         looked_at(folder)
 
 
@@ -209,10 +215,9 @@ def test_rows_that_are_no_text_count_like_a_torn_line(tmp_path: Path, whole: Pat
 
 def test_a_folder_of_runs_is_not_a_run(tmp_path: Path):
     folder = stopped(tmp_path)
-    with pytest.raises(sf.RunError, match=f"no such run; needed: one of the runs in it, such as {folder}"):
+    with pytest.raises(sf.RunError, match=f"no such run; expected one of the runs in it, such as {folder}"):
         find_record(tmp_path)
-    with pytest.raises(sf.RunError, match="no such folder; needed: one that holds runs"):
-        past_runs(tmp_path / "nowhere")
+    assert past_runs(tmp_path / "nowhere") == []
 
 
 def test_other_data_behind_the_same_name_is_not_the_same_run(tmp_path: Path):
@@ -222,7 +227,7 @@ def test_other_data_behind_the_same_name_is_not_the_same_run(tmp_path: Path):
     first = sf.simulate(spec, runs)
     assert sf.simulate(spec, runs) == first
     write_npz(path, seed=1)
-    with pytest.raises(sf.RunError, match=r"made with another `.*mine.npz`: needed: the same"):
+    with pytest.raises(sf.RunError, match=r"`mine.npz` of Npz changed since this run was made: .*--fresh"):
         sf.simulate(spec, runs)
     assert sf.simulate(spec, tmp_path / "others")["loss"] != first["loss"]
 
@@ -251,12 +256,121 @@ def test_changed_code_behind_the_same_name_is_not_the_same_run(
         else {"model": {"type": "mine_function:build"}}
     )
     spec = small.experiment(rounds=2, **part)
-    assert list(own_files(spec)) == [f"mine_{kind}:{'Rule' if kind == 'class' else 'build'}"]
+    assert own_files(spec).keys() == {"mine_class:Rule" if kind == "class" else "Custom"}
     sf.simulate(spec, tmp_path / "runs")
-    module.write_text(module.read_text() + "# changed\n")
-    with pytest.raises(sf.RunError, match=rf"made with another `mine_{kind}:"):
+    first = sf.simulate(spec, tmp_path / "runs")
+    module.write_text(module.read_text().replace(" pass", "  pass") + "# a comment\n")
+    assert sf.simulate(spec, tmp_path / "runs") == first
+    module.write_text(module.read_text() + "changed = True\n")
+    with pytest.raises(sf.RunError, match=rf"`mine_{kind}.py` of .* changed since this run was made"):
         sf.simulate(spec, tmp_path / "runs")
+    assert sf.simulate(spec, tmp_path / "runs", fresh=True)["rounds"] == 2
 
 
 def test_our_own_parts_are_no_files_of_the_user():
     assert own_files(SPEC) == {}
+
+
+def flipped(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "rounds.jsonl", "spec.json"])
+@pytest.mark.parametrize("place", [0.01, 0.3, 0.6, 0.97])
+def test_one_flipped_bit_of_a_stopped_run_is_noticed(tmp_path: Path, name: str, place: float):
+    path = stopped(tmp_path) / name
+    flipped(path, int(8 * path.stat().st_size * place) + 3)
+    with pytest.raises(sf.RunError, match=r"damaged|expected a run of format 2"):
+        sf.simulate(SPEC, tmp_path)
+    assert sf.simulate(SPEC, tmp_path, fresh=True)["rounds"] == 12
+
+
+@given(content=st.binary(max_size=300), bit=st.integers(0))
+def test_a_sealed_content_is_intact_until_any_bit_of_it_is_flipped(content: bytes, bit: int):
+    whole = bytearray(sealed(b'{"checksum": "%s"}' % UNSEALED.encode() + content))
+    assert intact(bytes(whole))
+    whole[bit // 8 % len(whole)] ^= 1 << bit % 8
+    assert not intact(bytes(whole))
+
+
+def test_one_flipped_bit_of_a_finished_run_is_noticed(whole: Path, tmp_path: Path):
+    folder = shutil.copytree(Record(whole, SPEC).folder, tmp_path / "run")
+    for name in ("result.json", "rounds.jsonl"):
+        path = folder / name
+        before = path.read_bytes()
+        flipped(path, 4 * len(before))
+        with pytest.raises(sf.RunError, match=f"{name}: damaged"):
+            looked_at(folder)
+        path.write_bytes(before)
+
+
+def test_a_folder_without_a_finished_round_is_replaced_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_rule.py").write_text("import sparsefed as sf\nclass Rule(sf.Mean): pass\n")
+    spec = small.experiment(rounds=2, defense={"type": "own_rule:Rule"})
+    folder = Record(tmp_path / "runs", spec).folder
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text('{"format": 1, "files": {"own_rule:Rule": "other"}}')
+    assert sf.simulate(spec, tmp_path / "runs")["rounds"] == 2
+
+
+def test_all_runs_made_with_a_changed_module_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_helper.py").write_text("FACTOR = 1\n")
+    (tmp_path / "own_rules.py").write_text("import sparsefed as sf, own_helper\nclass Rule(sf.Mean): pass\n")
+    specs = [small.experiment(seed=seed, rounds=1, defense={"type": "own_rules:Rule"}) for seed in (1, 2)]
+    for spec in specs:
+        sf.simulate(spec, tmp_path / "runs")
+    (tmp_path / "own_helper.py").write_text("FACTOR = 2\n")
+    records = [Record(tmp_path / "runs", spec) for spec in specs]
+    with pytest.raises(sf.RunError) as caught:
+        refuse_stale(records)
+    assert "`own_helper.py` of own_rules:Rule changed since these runs were made" in str(caught.value)
+    assert all(str(record.folder) in str(caught.value) for record in records)
+
+
+def test_a_run_whose_data_are_missing_leaves_no_folder(tmp_path: Path):
+    spec = small.experiment(data=sf.data.Npz(path=tmp_path / "none.npz"))
+    with pytest.raises(sf.DataError):
+        sf.simulate(spec, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_is_shown_without_its_data(tmp_path: Path):
+    path = tmp_path / "mine.npz"
+    write_npz(path, seed=0)
+    spec = small.experiment(data=sf.data.Npz(path=path), partition=sf.data.IID(clients=20), rounds=2)
+    first = sf.simulate(spec, tmp_path / "runs")
+    path.unlink()
+    assert sf.simulate(spec, tmp_path / "runs") == first
+
+
+def test_a_run_is_found_by_the_start_of_its_name(whole: Path, tmp_path: Path):
+    folder = Record(whole, SPEC).folder
+    assert find_record(Path(folder.name[:5]), whole).folder == folder
+    with pytest.raises(sf.RunError, match="zzz: no such run"):
+        find_record(Path("zzz"), whole)
+    shutil.copytree(folder, tmp_path / "a1")
+    shutil.copytree(folder, tmp_path / "a2")
+    with pytest.raises(sf.RunError, match="expected the start of one run's name, found 2"):
+        find_record(Path("a"), tmp_path)
+
+
+def test_every_stretch_says_with_how_many_threads_it_was_made(tmp_path: Path):
+    spec = small.experiment(rounds=4)
+    rows = sf.play(spec, tmp_path)
+    next(rows)
+    rows.close()
+    torch.set_num_threads(2)
+    try:
+        result = sf.simulate(spec, tmp_path)
+    finally:
+        torch.set_num_threads(1)
+    assert [(part["from_round"], part["threads"]) for part in result["stretches"]] == [(1, 1), (2, 2)]
+    assert result["environment"]["threads"] == 2

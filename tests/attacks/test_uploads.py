@@ -131,7 +131,7 @@ class Crafting(Method):
 @pytest.mark.parametrize("rows", [1, 40])
 def test_a_method_must_send_one_upload_for_each_of_its_clients(rows: int):
     method = Crafting(rows=rows)
-    with pytest.raises(sf.SpecError, match=rf"must craft as many uploads.*found {rows}"):
+    with pytest.raises(sf.SpecError, match=rf"expected one upload for each .* found {rows}"):
         view_of(federation_of(method))
 
 

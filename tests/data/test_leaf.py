@@ -206,5 +206,5 @@ def test_lines_of_another_length_are_named(tmp_path: Path):
 
 def test_words_of_the_plays_need_plain_text(tmp_path: Path):
     write(tmp_path / "a.json", {"LEAR": (["abcd"], ["e"])})
-    with pytest.raises(DataError, match=r"no input.txt; words need the plain text"):
+    with pytest.raises(DataError, match=r"expected input.txt, the plain text: LEAF"):
         ShakespeareWords(folder=tmp_path).load()

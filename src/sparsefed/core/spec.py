@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -105,6 +106,13 @@ class Spec(BaseModel):
         """A short hash of the whole specification: equal specs, equal digests, on every machine."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def sources(self) -> dict[str, Path]:
+        """The files that the part reads besides its own code, by names to tell them apart; none by default.
+
+        A run is shown or resumed only while they are as they were when it began. Empty where they are absent.
+        """
+        return {}
 
 
 def _spec_error(name: str, problem: ValidationError) -> SpecError:

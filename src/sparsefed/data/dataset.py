@@ -1,7 +1,9 @@
 """What every reader returns: examples as tensors, and how they become a model's inputs."""
 
+import os
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +46,8 @@ class Dataset:
     """What training, never evaluation, does to images in [0, 1]."""
     vocabulary: tuple[str, ...] | None = None
     """Of a text: the character or word of each token."""
+    labels: tuple[str, ...] | None = None
+    """What the data call each class, where that is not its number."""
     source: str = "data"
     """Where the examples come from, for messages."""
 
@@ -92,6 +96,18 @@ class Dataset:
 
 class Data(Spec, family=True):
     """Where the examples come from."""
+
+    def source_files(self) -> list[Path]:
+        """The files that `load` reads, in any order; a `DataError` where they are missing, empty for none."""
+        return []
+
+    def sources(self) -> dict[str, Path]:
+        try:
+            files = self.source_files()
+        except DataError:  # a finished run is shown without them
+            return {}
+        folder = os.path.commonpath([file.parent for file in files]) if files else ""
+        return {Path(os.path.relpath(file, folder)).as_posix(): file for file in files}
 
     @abstractmethod
     def load(self) -> Dataset:

@@ -11,7 +11,7 @@ from sparsefed.core.types import Vector
 from sparsefed.data import Dataset
 from sparsefed.models.network import IGNORED, Network, mean_cross_entropy
 
-__all__ = ["Evaluation", "chance", "class_accuracies", "evaluate", "outsized_impact"]
+__all__ = ["Evaluation", "class_accuracies", "error_avoided", "evaluate", "outsized_impact"]
 
 BATCH = 1000
 
@@ -27,6 +27,10 @@ class Evaluation(NamedTuple):
     """Percent of the points aimed at that get the label that the attacker wants."""
     loss: float
     """Mean cross entropy on the test set."""
+    error_avoided: float
+    """Percent of the errors of always naming the commonest label that the model avoids, outside the auxiliary
+    points; of a language model, percent of the cross entropy of the labels' frequencies. NaN where there is
+    nothing to avoid."""
 
 
 def evaluate(network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
@@ -46,11 +50,14 @@ def _evaluate(network: Network, dataset: Dataset, auxiliary: Auxiliary | None) -
         scored.append((y != IGNORED).flatten(1).sum(1) if y.ndim > 1 else torch.ones_like(y))
     hit, total = torch.cat(hits), torch.cat(scored)
     rest = _rest(dataset, auxiliary)
+    accuracy_rest = _percent(hit[rest].sum(), total[rest].sum())
+    loss = loss / max(int(total.sum()), 1)
     return Evaluation(
         _percent(hit.sum(), total.sum()),
-        _percent(hit[rest].sum(), total[rest].sum()),
+        accuracy_rest,
         None if auxiliary is None else _attack_accuracy(network, auxiliary),
-        loss / max(int(total.sum()), 1),
+        loss,
+        error_avoided(dataset.test.y[rest], accuracy_rest, loss),
     )
 
 
@@ -75,10 +82,14 @@ def class_accuracies(
     return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
 
 
-def chance(dataset: Dataset) -> float:
-    """The test accuracy of always giving the commonest label, in percent."""
-    labels = dataset.test.y[dataset.test.y != IGNORED]
-    return _percent(labels.bincount().max(), torch.tensor(labels.numel()))
+def error_avoided(labels: Tensor, accuracy: float, loss: float) -> float:
+    """`Evaluation.error_avoided` of a model of that accuracy (percent) and loss on examples of `labels`."""
+    shares = labels[labels != IGNORED].bincount().double() / max(int((labels != IGNORED).sum()), 1)
+    if labels.ndim > 1:
+        entropy = float(-(shares * shares.clamp(min=1e-300).log()).sum())
+        return 100 * (1 - loss / entropy) if entropy > 0 else math.nan
+    errors = 100 * (1 - float(shares.max())) if len(shares) else 0.0
+    return 100 * (1 - (100 - accuracy) / errors) if errors > 0 else math.nan
 
 
 def outsized_impact(attack_accuracy: float, points: int, share: float, examples: int) -> float:

@@ -13,11 +13,20 @@ from torch import Tensor
 
 from sparsefed.attacks import Attack, Auxiliary, Grant, Nothing, Server, View
 from sparsefed.clients import LocalData, Work
-from sparsefed.core.errors import SpecError
+from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
-from sparsefed.federation.checks import affordable, rule_step, uploads
+from sparsefed.federation.checks import (
+    affordable,
+    first_memory,
+    left_alone,
+    next_memory,
+    number,
+    numbers,
+    rule_step,
+    uploads,
+)
 from sparsefed.federation.experiment import Experiment
 from sparsefed.models.base import check_logits
 from sparsefed.models.network import Network
@@ -50,11 +59,13 @@ class RoundReport(NamedTuple):
     """Compromised clients in the cohort that attacked."""
     rejected: int
     """Updates that were not finite or of the wrong length, and were left out."""
+    skipped: str | None
+    """Why the defense could not use the updates, so that the server stays as it was; None where it could."""
     honest_norm: float
-    """Median ℓ2 norm of the honest updates before the clip."""
+    """Median ℓ2 norm of the finite honest updates before the clip; NaN without any."""
     clipped: float
     """Share of the honest updates that the clip shortened."""
-    diagnosis: dict[str, float]
+    diagnosis: dict[str, float | None]
     """What the defense did, in its own numbers (`Defense.diagnose`)."""
     seconds_honest: float
     seconds_attack: float
@@ -105,7 +116,13 @@ class Federation:
         with affordable(self.spec.defense):
             memory = self.spec.defense.init(params, self.spec.seed)
         attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
-        return ServerState(0, params, memory, self.spec.clip.init(), attacker)
+        return ServerState(
+            0,
+            params,
+            first_memory(self.spec.defense, memory),
+            first_memory(self.spec.clip, self.spec.clip.init()),
+            Nothing() if self.spec.attack is None else first_memory(self.attack.method, attacker),
+        )
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -156,8 +173,8 @@ class Federation:
 def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tuple[ServerState, RoundReport]:
     """One communication round. With `poisoned=False` the compromised clients act like honest ones."""
     spec, t = fed.spec, state.round + 1
-    lr = spec.schedule.lr(t, spec.rounds)
-    clip_norm = spec.clip.norm_at(lr, state.clip)
+    lr = number(spec.schedule, "lr", spec.schedule.lr(t, spec.rounds))
+    clip_norm = number(spec.clip, "norm_at", spec.clip.norm_at(lr, state.clip))
     clock = _Clock(state.params.device)
 
     cohort = fed.cohort(t)
@@ -175,28 +192,36 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
         updates = Joined(admitted, hostile.admitted(clip_norm))
         uploaded = torch.cat([norms, hostile.norms()])
     clock.lap()
-    params, memory, diagnosis = state.params, state.memory, {}
-    if updates.count > 0:
-        server_lr = spec.clients.server_lr(lr)
-        delta, memory = rule_step(spec.defense, spec.defense.step(updates, memory, server_lr), params)
-        params = fed.moved(params, delta, lr)  # θ ← θ − λΔ − λη(θ − θ₀)
+    params, memory, clip, diagnosis, skipped = state.params, state.memory, state.clip, {}, None
+    server_lr = spec.clients.server_lr(lr)
+    try:
+        delta, new_memory = rule_step(spec.defense, updates, memory, server_lr, params)
+        new_clip = next_memory(spec.clip, clip, spec.clip.next(clip, uploaded))
+        new_params = fed.moved(params, delta, lr)  # θ ← θ − λΔ − λη(θ − θ₀)
         clock.lap()
-        diagnosis = spec.defense.diagnose(updates, memory, delta, server_lr, honest=admitted.count)
+        report = spec.defense.diagnose(updates, new_memory, delta, server_lr, honest=admitted.count)
+        diagnosis = numbers(spec.defense, report)
+        params, memory, clip = new_params, new_memory, new_clip
+    except UpdateError as problem:  # what clients send may cost the server a round, never the run
+        skipped = str(problem)
+        clock.lap()
     clock.lap()
 
+    finite = norms[norms.isfinite()]
     report = RoundReport(
         lr=lr,
         clip_norm=clip_norm,
         compromised=int(bad.sum()),
         rejected=len(cohort) - updates.count,
-        honest_norm=float(norms.median()) if len(norms) else math.nan,
+        skipped=skipped,
+        honest_norm=float(finite.median()) if len(finite) else math.nan,
         clipped=float((norms > clip_norm).double().mean()) if len(norms) else math.nan,
         diagnosis=diagnosis,
         seconds_honest=clock.laps[0],
         seconds_attack=clock.laps[1],
         seconds_server=clock.laps[2],
     )
-    return ServerState(t, params, memory, spec.clip.next(state.clip, uploaded), attacker), report
+    return ServerState(t, params, memory, clip, attacker), report
 
 
 def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
@@ -206,7 +231,7 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
         network=fed.network,
         params=state.params,
         lr=work.lr,
-        clip_norm=fed.spec.clip.norm_at(work.lr, state.clip),
+        clip_norm=number(fed.spec.clip, "norm_at", fed.spec.clip.norm_at(work.lr, state.clip)),
         round=work.round,
         cohort=fed.spec.cohort,
         classes=fed.dataset.classes,
@@ -225,7 +250,9 @@ def _poison(fed: Federation, view: View) -> tuple[Dense, Any]:
     method, path = fed.attack.method, (fed.spec.seed, Stream.ATTACK, view.round)
     generator = torch_generator(*path)
     with seeded(*path) if fed.network.is_random else nullcontext():
-        memory = method.learn(view, generator)
+        with left_alone(method, view.memory):
+            memory = method.learn(view, generator)
+        memory = next_memory(method, view.memory, memory)
         poison = method.craft(view._replace(memory=memory), generator)
     return uploads(method, poison, view.uploads, view.params), memory
 

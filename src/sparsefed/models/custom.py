@@ -1,11 +1,13 @@
 """A model of the user's own, from a plain function: `type = "my_module:build"`."""
 
 import inspect
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, JsonValue, model_validator
 from torch import nn
 
+from sparsefed.core.code import code_files
 from sparsefed.core.errors import SpecError
 from sparsefed.core.spec import load
 from sparsefed.models.base import Model
@@ -44,3 +46,6 @@ class Custom(Model):
         if not isinstance(module, nn.Module):
             raise SpecError(f"`{self.function}` must return a torch.nn.Module, got {type(module).__name__}")
         return module
+
+    def sources(self) -> dict[str, Path]:
+        return code_files(load(self.function))

@@ -1,40 +1,27 @@
-"""One run = one folder: `spec.json`, `rounds.jsonl`, `state.safetensors` and, at the end, `result.json`."""
+"""One run = one folder: `spec.json`, `rounds.jsonl`, `state.safetensors` and, at the end, `result.json`.
 
-import contextlib
-import fcntl
+This file reads them; `journal` writes them. Each carries its own checksum (`seals`).
+"""
+
 import json
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import safetensors
-import safetensors.torch
-import torch
+from typing import Any
 
 from sparsefed.core.errors import RunError, SpecError
-from sparsefed.core.files import append_whole, readable_errors, write_atomically
 from sparsefed.federation.experiment import Experiment
-from sparsefed.federation.round import ServerState
-from sparsefed.runs.sources import own_files
+from sparsefed.runs.seals import UNSEALED, intact, sealed
+from sparsefed.runs.sources import changed, own_files
 
-__all__ = ["FORMAT", "Record", "Saved", "find_record"]
+__all__ = ["FORMAT", "Record", "Row", "find_record", "refuse_stale", "to_json"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's files; a folder of another version is refused."""
 
-MEMORIES = ("memory", "attacker")
-"""The parts of a state that are NamedTuples of tensors."""
+FILES = ("spec.json", "rounds.jsonl", "state.safetensors", "result.json")
 
 Row = dict[str, Any]
-
-
-class Saved(NamedTuple):
-    """A checkpoint: the server, its unattacked twin if there is one, and the rows of the rounds so far."""
-
-    state: ServerState
-    twin: ServerState | None
-    rows: list[Row]
 
 
 class Record:
@@ -43,39 +30,11 @@ class Record:
     def __init__(self, runs: Path, experiment: Experiment) -> None:
         self.experiment = experiment
         self.folder = runs / experiment.digest()
-        self._rows_on_disk = 0
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator["Record"]:
-        """Create the folder or check that it is this experiment's, and keep other processes out."""
-        spec = {
-            "format": FORMAT,
-            "experiment": self.experiment.to_dict(),
-            "files": own_files(self.experiment),
-        }
-        with readable_errors(self.folder):
-            known = self.folder.is_dir() and any(
-                path.name not in {"lock", "spec.json.part"} for path in self.folder.iterdir()
-            )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("a")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"{self.folder}: in use by another process; wait for it or stop it") from None
-            if known:
-                self._check_files(_spec_of(self.folder), spec["files"])
-            else:
-                with readable_errors(self.folder):
-                    write_atomically(self.folder / "spec.json", _json(spec))
-            yield self
-
-    def _check_files(self, known: Row, files: dict[str, str]) -> None:
-        for name, checksum in known.get("files", {}).items():
-            if files.get(name) != checksum:
-                needed = "the same; move the folder away, or take other --runs, to start with the new one"
-                raise RunError(f"{self.folder}: made with another `{name}`: needed: {needed}")
+    @property
+    def spec(self) -> Row:
+        """What the run is and which files it was made with."""
+        return _spec_of(self.folder)
 
     @property
     def result(self) -> Row | None:
@@ -83,144 +42,129 @@ class Record:
         path = self.folder / "result.json"
         if not path.exists():
             return None
-        result = _read_json(path)
-        if not {"outcome", "environment"} <= result.keys():
-            raise _damaged(path, "a whole result")
-        return result
-
-    def save(self, saved: Saved) -> None:
-        """Write a checkpoint: first the rows, then, by one rename, the state that makes them count."""
-        state, twin, rows = saved
-        tensors = {**_named(state, "server"), **(_named(twin, "twin") if twin is not None else {})}
-        content = safetensors.torch.save(tensors, {"round": str(state.round)})
-        with readable_errors(self.folder):
-            append_whole(self.folder / "rounds.jsonl", _lines(rows[self._rows_on_disk :]))
-            self._rows_on_disk = len(rows)
-            write_atomically(self.folder / "state.safetensors", content)
-
-    def load(self, like: ServerState) -> Saved | None:
-        """The last checkpoint, shaped as `like`, or None; rows of rounds after it are dropped from disk."""
-        path = self.folder / "state.safetensors"
-        if not path.exists():
-            with readable_errors(self.folder):
-                (self.folder / "rounds.jsonl").unlink(missing_ok=True)
-            return None
-        tensors, round = _read_state(path)
-        rows = self.rows()[:round]
-        if [row.get("round") for row in rows] != list(range(1, round + 1)):
-            raise _damaged(self.folder / "rounds.jsonl", f"a row for each of {round} rounds")
-        with readable_errors(self.folder):
-            write_atomically(self.folder / "rounds.jsonl", _lines(rows))
-        self._rows_on_disk = round
-        device = like.params.device
-        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-        twin = _restored(tensors, "twin", round, like, path) if "twin.params" in tensors else None
-        return Saved(_restored(tensors, "server", round, like, path), twin, rows)
-
-    def finish(self, result: Row) -> None:
-        """Write the result, last of all files."""
-        with readable_errors(self.folder):
-            write_atomically(self.folder / "result.json", _json(result))
+        raw = path.read_bytes()
+        return _sealed(path, raw, _parsed(path, raw))
 
     def rows(self) -> list[Row]:
-        """The rows on disk; a torn last line does not count."""
+        """The rows of the rounds so far; from the first that is not whole, they do not count."""
         path = self.folder / "rounds.jsonl"
         rows = []
         for line in path.read_bytes().splitlines() if path.exists() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:
+            if not intact(line):
                 break
-            if not isinstance(row, dict):
-                raise _damaged(path, "a JSON object in each line")
-            rows.append(row)
+            rows.append({key: value for key, value in json.loads(line).items() if key != "checksum"})
+        result = self.result
+        if result is not None:
+            check_rows(path, rows, result["rounds"])
         return rows
 
+    @property
+    def has_rounds(self) -> bool:
+        """Whether anything was computed that could be lost."""
+        return any((self.folder / name).exists() for name in ("state.safetensors", "result.json"))
 
-def find_record(run: Path) -> Record:
-    """The record in a run's folder, for looking at it."""
-    if not (run / "spec.json").is_file():
-        inside = next(run.glob("*/spec.json"), None)
-        other = (
-            f"one of the runs in it, such as {inside.parent}"
-            if inside
-            else "a folder that `sparsefed run` made"
-        )
-        raise RunError(f"{run}: no such run; needed: {other}")
+    @cached_property
+    def files(self) -> dict[str, dict[str, str]]:
+        """Checksums of the files that the experiment stands on, as they are now."""
+        return own_files(self.experiment)
+
+    def stale(self) -> list[str]:
+        """The files that have changed since the run began; none where no round is done."""
+        return changed(self.spec["files"], self.files) if self.has_rounds else []
+
+    def discard(self) -> None:
+        """Remove the run's files; the lock, which may be held, stays."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.name.removesuffix(".part") in FILES:
+                path.unlink()
+
+
+def refuse_stale(records: Iterable[Record]) -> None:
+    """Raises one `RunError` naming every run whose files of data or code have changed since it began."""
+    found = [(record.folder, names) for record in records if (names := record.stale())]
+    if found:
+        folders = ", ".join(str(folder) for folder in dict.fromkeys(folder for folder, _ in found))
+        files = ", ".join(dict.fromkeys(name for _, names in found for name in names))
+        have = "this run was" if len(found) == 1 else "these runs were"
+        again = "`--fresh` runs them again with the new files, another `--runs` keeps both"
+        raise RunError(f"{files} changed since {have} made: {folders}; {again}")
+
+
+def find_record(run: Path, runs: Path = Path("runs")) -> Record:
+    """The record in a run's folder, for looking at it; also by the start of the digest of a run in `runs`."""
+    run = run if (run / "spec.json").is_file() else _by_digest(run, runs)
     tree = _spec_of(run).get("experiment")
     if not isinstance(tree, dict):
-        raise _damaged(run / "spec.json", "an experiment")
+        raise damaged(run / "spec.json", "an experiment")
     try:
-        experiment = Experiment(**tree)
+        record = Record(run.parent, Experiment(**tree))
     except SpecError as problem:
         raise RunError(f"{run / 'spec.json'}: not an experiment of this version: {problem}") from None
-    record = Record(run.parent, experiment)
     record.folder = run
     return record
 
 
+def _by_digest(run: Path, runs: Path) -> Path:
+    found = [] if run.is_dir() or len(run.parts) != 1 else sorted(runs.glob(f"**/{run}*/spec.json"))
+    if len(found) == 1:
+        return found[0].parent
+    if found:
+        names = ", ".join(str(path.parent) for path in found)
+        raise RunError(f"{run}: expected the start of one run's name, found {len(found)}: {names}")
+    inside = next(run.glob("*/spec.json"), None)
+    other = (
+        f"one of the runs in it, such as {inside.parent}" if inside else "a folder that `sparsefed run` made"
+    )
+    raise RunError(f"{run}: no such run; expected {other}")
+
+
+def check_rows(path: Path, rows: list[Row], rounds: int) -> None:
+    """Raises `RunError` where the rows are not those of rounds 1, 2, …, `rounds`."""
+    if [row.get("round") for row in rows] != list(range(1, rounds + 1)):
+        raise damaged(path, f"a whole row for each of {rounds} rounds")
+
+
+def damaged(path: Path, expected: str) -> RunError:
+    """The error for a file that is not as it was written."""
+    return RunError(f"{path}: damaged: expected {expected}; {REMEDY}")
+
+
+REMEDY = "`--fresh` starts this run over; or move the folder away"
+
+
+def to_json(value: Row) -> bytes:
+    """A file of JSON, sealed."""
+    return sealed((json.dumps({"checksum": UNSEALED, **value}, indent=1) + "\n").encode())
+
+
+def to_line(row: Row) -> bytes:
+    """A line of JSON, sealed."""
+    return sealed(json.dumps({"checksum": UNSEALED, **row}).encode()) + b"\n"
+
+
 def _spec_of(folder: Path) -> Row:
-    """What `spec.json` holds, checked to be of this version."""
     path = folder / "spec.json"
     if not path.exists():
-        raise RunError(f"{folder}: half-written: no spec.json; move the folder away to start this run afresh")
-    spec = _read_json(path)
+        raise RunError(f"{folder}: half-written, without a spec.json; {REMEDY}")
+    raw = path.read_bytes()
+    spec = _parsed(path, raw)
     if spec.get("format") != FORMAT:
-        needed = f"this sparsefed reads {FORMAT}; move the folder away to start afresh"
-        raise RunError(f"{folder}: a run of format {spec.get('format')}, {needed}")
-    return spec
+        found = f"found format {spec.get('format')}, of another version of sparsefed"
+        raise RunError(f"{folder}: expected a run of format {FORMAT}, {found}; {REMEDY}")
+    return _sealed(path, raw, spec)
 
 
-def _named(state: ServerState, prefix: str) -> dict[str, torch.Tensor]:
-    named = {f"{prefix}.params": state.params, f"{prefix}.clip": state.clip}
-    for part in MEMORIES:
-        named |= {f"{prefix}.{part}.{name}": value for name, value in getattr(state, part)._asdict().items()}
-    return {name: tensor.detach().contiguous() for name, tensor in named.items()}
-
-
-def _restored(
-    tensors: dict[str, torch.Tensor], prefix: str, round: int, like: ServerState, path: Path
-) -> ServerState:
-    def tensor(name: str, shape_of: torch.Tensor) -> torch.Tensor:
-        found = tensors.get(f"{prefix}.{name}")
-        if found is None or found.shape != shape_of.shape or found.dtype != shape_of.dtype:
-            raise _damaged(path, f"a tensor {prefix}.{name} of shape {list(shape_of.shape)}")
-        return found
-
-    def memory(part: str) -> Any:
-        empty = getattr(like, part)
-        return type(empty)(**{n: tensor(f"{part}.{n}", value) for n, value in empty._asdict().items()})
-
-    params, clip = tensor("params", like.params), tensor("clip", like.clip)
-    return ServerState(round, params, clip=clip, **{part: memory(part) for part in MEMORIES})
-
-
-def _read_state(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+def _parsed(path: Path, raw: bytes) -> Row:
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            round = int((file.metadata() or {})["round"])
-            return {name: file.get_tensor(name) for name in file.keys()}, round  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, ValueError, struct.error):
-        raise _damaged(path, "a whole checkpoint") from None
-
-
-def _read_json(path: Path) -> Row:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise _damaged(path, "JSON") from None
+        value = json.loads(raw)
+    except ValueError:
+        raise damaged(path, "JSON") from None
     if not isinstance(value, dict):
-        raise _damaged(path, "a JSON object")
+        raise damaged(path, "a JSON object")
     return value
 
 
-def _damaged(path: Path, needed: str) -> RunError:
-    return RunError(f"{path}: damaged: {needed} needed; move the folder away to start this run afresh")
-
-
-def _lines(rows: list[Row]) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-def _json(value: Row) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
+def _sealed(path: Path, raw: bytes, value: Row) -> Row:
+    if not intact(raw):
+        raise damaged(path, "the content that its checksum is of")
+    return {key: item for key, item in value.items() if key != "checksum"}

@@ -6,14 +6,16 @@ from importlib.metadata import version
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sparsefed.defenses.privacy import Exposure
-from sparsefed.federation.metrics import chance, class_accuracies, outsized_impact
-from sparsefed.federation.round import Federation, RoundReport, ServerState
+from sparsefed.federation.metrics import class_accuracies, outsized_impact
+from sparsefed.federation.round import Federation, ServerState
 from sparsefed.runs.record import Row
 
-__all__ = ["METRICS", "compose", "exposure", "outcome_of", "plain"]
+__all__ = ["METRICS", "compose", "environment", "exposure", "is_ruined", "plain"]
 
 METRICS = (
     "test_accuracy",
@@ -25,6 +27,7 @@ METRICS = (
     "persistence_rounds",
     "oif",
     "loss",
+    "error_avoided",
     "stealth_loss",
     "twin_test_accuracy",
     "twin_attack_accuracy",
@@ -37,6 +40,7 @@ METRICS = (
     "compromised",
     "params",
     "rejected",
+    "skipped",
     "bytes_up_per_client",
     "bytes_down_per_client",
     "seconds_honest",
@@ -46,40 +50,65 @@ METRICS = (
 """The numbers in a result, from which a table's metrics are chosen; not every run has them all."""
 
 
-def outcome_of(state: ServerState, report: RoundReport, row: Row) -> str:
-    nothing_left = math.isnan(report.honest_norm) and report.rejected > 0
-    finite = math.isfinite(float(state.params.sum())) and math.isfinite(row.get("loss", 0.0))
-    return "diverged" if nothing_left or not finite else "trained"
+LEARNED = 5.0
+"""Percent of the avoidable error that a model must avoid to count as trained."""
 
 
-def compose(
-    fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row], outcome: str
-) -> Row:
+def is_ruined(fed: Federation, state: ServerState, row: Row) -> bool:
+    """Whether nothing can come after this round: the model, or every honest update, is not finite."""
+    no_honest = fed.spec.cohort > row["compromised"] and row["honest_norm"] is None
+    return no_honest or row.get("loss", 0.0) is None or not bool(state.params.isfinite().all())
+
+
+def compose(fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row]) -> Row:
+    """The result of a run, as JSON can hold it."""
+    ruined = is_ruined(fed, state, rows[-1])
     # A look before the ruin says nothing of the model that is left.
-    looks = [row for row in rows if "test_accuracy" in row] if outcome == "trained" else []
+    looks = [row for row in rows if "test_accuracy" in row] if not ruined else []
     final = looks[-1] if looks else {}
-    if outcome == "trained" and final["test_accuracy"] < 1.5 * chance(fed.dataset):
-        outcome = "did not converge"
+    skipped = [row["skipped"] for row in rows if row["skipped"] is not None]
     result: Row = {
         "digest": fed.spec.digest(),
-        "outcome": outcome,
+        "outcome": _outcome(ruined, final, len(skipped) == len(rows)),
         "rounds": state.round,
         **{
             name: final.get(name)
-            for name in ("test_accuracy", "test_accuracy_rest", "attack_accuracy", "loss")
+            for name in ("test_accuracy", "test_accuracy_rest", "attack_accuracy", "loss", "error_avoided")
         },
         "clients": len(fed.population),
         "compromised": int(fed.compromised.sum()),
         "params": fed.network.size,
         "rejected": sum(row["rejected"] for row in rows),
+        "skipped": len(skipped),
+        **({"skipped_because": skipped[-1]} if skipped else {}),
+        **({"labels": list(fed.dataset.labels)} if fed.dataset.labels is not None else {}),
         **_attack_result(fed, looks),
         **_persistence(fed, looks),
         **(_twin_result(fed, state, twin, final) if twin is not None else {}),
         **_privacy(fed),
         **_cost(fed, rows),
-        "environment": _environment(fed.spec.device),
+        **_stretches(rows),
     }
     return {name: plain(value) for name, value in result.items()}
+
+
+def _outcome(ruined: bool, final: Row, none_done: bool) -> str:
+    """In words what became of the run; the numbers beside it say how much."""
+    if ruined:
+        return "diverged"
+    if none_done:
+        return "every round skipped"
+    avoided = final["error_avoided"]
+    return "trained" if avoided is None or avoided >= LEARNED else "did not converge"
+
+
+def _stretches(rows: list[Row]) -> Row:
+    """Where the run was made: the environment of its end, and every stretch if it changed on the way."""
+    made = [(row["round"], row["environment"]) for row in rows if "environment" in row]
+    found = {"environment": made[-1][1]}
+    if any(where != made[0][1] for _, where in made):
+        found["stretches"] = [{"from_round": round, **where} for round, where in made]
+    return found
 
 
 def _attack_result(fed: Federation, looks: list[Row]) -> Row:
@@ -167,7 +196,8 @@ def _cost(fed: Federation, rows: list[Row]) -> Row:
     }
 
 
-def _environment(device: str) -> dict[str, Any]:
+def environment(device: str) -> dict[str, Any]:
+    """Versions, machine, device and threads, on which a run's last bits depend."""
     return {
         "sparsefed": version("sparsefed"),
         "torch": torch.__version__,
@@ -179,5 +209,7 @@ def _environment(device: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """NaN and infinity are not JSON: None stands for them."""
+    """A value as JSON can hold it: NumPy's and PyTorch's numbers as Python's, None for NaN and infinity."""
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        value = value.tolist()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,30 +4,29 @@ The loop is a generator of rows, one per round, so that a progress bar, a test o
 stand around it without callbacks.
 """
 
-import math
-import time
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
+from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.federation.experiment import Experiment
-from sparsefed.federation.metrics import evaluate
-from sparsefed.federation.round import Federation, run_round
-from sparsefed.runs.record import Record, Row, Saved
-from sparsefed.runs.results import METRICS, compose, outcome_of, plain
+from sparsefed.federation.metrics import Evaluation, evaluate
+from sparsefed.federation.round import Federation, RoundReport, ServerState, run_round
+from sparsefed.runs.journal import Journal, Saved, opened
+from sparsefed.runs.record import Row
+from sparsefed.runs.results import METRICS, compose, environment, is_ruined, plain
 
 __all__ = ["METRICS", "play", "simulate"]
 
-SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
-
-def simulate(experiment: Experiment, runs: Path | str | None = None) -> Row:
+def simulate(experiment: Experiment, runs: Path | str | None = None, fresh: bool = False) -> Row:
     """Run an experiment to its end and return its result (see `docs/results-format.md`).
 
-    With `runs`, everything is kept in `runs/<digest>`: a run that was stopped goes on where it was,
-    and one that has ended is read, not repeated.
+    With `runs`, everything is kept in `runs/<digest>`: an interrupted run resumes, and a finished one is
+    read, not repeated. `RunError` where that folder is damaged, or its files of data or code have changed
+    since; with `fresh` the run is then started over.
     """
-    rows = play(experiment, runs)
+    rows = play(experiment, runs, fresh)
     while True:
         try:
             next(rows)
@@ -35,47 +34,59 @@ def simulate(experiment: Experiment, runs: Path | str | None = None) -> Row:
             return end.value
 
 
-def play(experiment: Experiment, runs: Path | str | None = None) -> Generator[Row, None, Row]:
+def play(
+    experiment: Experiment, runs: Path | str | None = None, fresh: bool = False
+) -> Generator[Row, None, Row]:
     """`simulate`, seen round by round: yields a row per round done now, returns the result."""
-    if runs is None:
-        return (yield from _rounds(Federation.of(experiment), None))
-    with Record(Path(runs), experiment).opened() as record:
-        if (result := record.result) is not None:
-            return result
-        return (yield from _rounds(Federation.of(experiment), record))
+    with opened(experiment, runs, fresh) as journal:
+        if journal.result is not None:
+            return journal.result
+        return (yield from _rounds(Federation.of(experiment), journal))
 
 
-def _rounds(fed: Federation, record: Record | None) -> Generator[Row, None, Row]:
-    state, rows = fed.initial_state, []
-    twin = state if fed.spec.twin and fed.spec.attack is not None else None
-    if record is not None and (saved := record.load(state)) is not None:
-        state, twin, rows = saved
-    looks = partial(evaluate, fed.network, dataset=fed.dataset, auxiliary=fed.auxiliary)
-    last_save, outcome = -math.inf, "trained"  # the first round is saved: a bad disk shows at once
-    try:
-        while state.round < fed.spec.rounds and outcome == "trained":
-            after, report = run_round(fed, state)
-            twin_after = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
-            row: Row = {"round": after.round, **report._asdict(), **report.diagnosis}
-            del row["diagnosis"]
-            if fed.evaluated(after.round):
-                row |= looks(params=after.params)._asdict()
-                if twin_after is not None:
-                    row |= {
-                        f"twin_{name}": value
-                        for name, value in looks(params=twin_after.params)._asdict().items()
-                    }
-            outcome = outcome_of(after, report, row)
-            state, twin = after, twin_after
-            rows.append({name: plain(value) for name, value in row.items()})
-            if record is not None and time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
-                record.save(Saved(state, twin, rows))
-                last_save = time.monotonic()
-            yield rows[-1]
-    finally:  # also on Ctrl-C, and when the caller stops listening: nothing that was computed is lost
-        if record is not None and state.round == len(rows):
-            record.save(Saved(state, twin, rows))
-    result = compose(fed, state, twin, rows, outcome)
-    if record is not None:
-        record.finish(result)
+def _rounds(fed: Federation, journal: Journal) -> Generator[Row, None, Row]:
+    start = fed.initial_state
+    twin = start if fed.spec.twin and fed.spec.attack is not None else None
+    state, twin, rows = journal.begin(Saved(start, twin, []))
+    news = {"environment": environment(fed.spec.device)}  # of every stretch: a run may go on elsewhere
+    while state.round < fed.spec.rounds and not (rows and is_ruined(fed, state, rows[-1])):
+        state, report = run_round(fed, state)
+        if state.round == 1:
+            _refuse_impossible(fed, start, report)
+        twin = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
+        row = {"round": state.round, **_flat(fed, report), **_looks(fed, state, twin), **news}
+        rows.append({name: plain(value) for name, value in row.items()})
+        journal.write(Saved(state, twin, rows))
+        yield rows[-1]
+        news = {}
+    result = compose(fed, state, twin, rows)
+    journal.finish(result)
     return result
+
+
+def _refuse_impossible(fed: Federation, start: ServerState, report: RoundReport) -> None:
+    """A rule that cannot use even the honest updates of the first round cannot do the experiment."""
+    if report.skipped:
+        _, honest = run_round(fed, start, poisoned=False)
+        if honest.skipped and not honest.rejected:
+            raise UpdateError(honest.skipped)
+
+
+def _flat(fed: Federation, report: RoundReport) -> Row:
+    row = report._asdict()
+    diagnosis = row.pop("diagnosis")
+    taken = {"round", "environment", "checksum", *row, *Evaluation._fields} & diagnosis.keys()
+    if taken:
+        expected = "expected a diagnosis by names that a row does not have yet"
+        raise SpecError(f"{fed.spec.defense!r}: {expected}, found `{min(taken)}`")
+    return {**row, **diagnosis}
+
+
+def _looks(fed: Federation, state: ServerState, twin: ServerState | None) -> Row:
+    """The evaluation of an evaluated round, also of the twin."""
+    if not fed.evaluated(state.round):
+        return {}
+    look = partial(evaluate, fed.network, dataset=fed.dataset, auxiliary=fed.auxiliary)
+    looks = look(params=state.params)._asdict()
+    twin_looks = {} if twin is None else look(params=twin.params)._asdict()
+    return {**looks, **{f"twin_{name}": value for name, value in twin_looks.items()}}

@@ -43,23 +43,36 @@ class CIFAR10(Data):
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
     std: ClassVar[tuple[float, ...]] = (0.2471, 0.2435, 0.2616)
 
-    def load(self) -> Dataset:
+    def source_files(self) -> list[Path]:
         needed = [f"{self.inner}/", self.archive, "train*.parquet and test*.parquet (one of the three)"]
         folder = find_folder(self.name, self.folder, needed)
-        train, test = self._pickled(folder) or self._parquet(folder) or (None, None)
-        if train is None or test is None:
-            raise missing(self.name, needed, [folder])
-        return Dataset(train, test, self.classes, self.mean, self.std, AUGMENT, source=str(folder))
-
-    def _pickled(self, folder: Path) -> tuple[Split, Split] | None:
         if (archive := folder / self.archive).is_file() and not (folder / self.inner).is_dir():
-            raw = _members(archive, [f"{self.inner}/{batch}" for batch in self.batches])
-        elif places := [
-            place for place in (folder / self.inner, folder) if (place / self.batches[0]).is_file()
-        ]:
-            raw = {path: read_bytes(path) for path in (places[0] / batch for batch in self.batches)}
+            return [archive]
+        for place in (folder / self.inner, folder):
+            if (place / self.batches[0]).is_file():
+                return [place / batch for batch in self.batches]
+        shards = [sorted(folder.rglob(f"{part}*.parquet")) for part in ("train", "test")]
+        if not all(shards):
+            raise missing(self.name, needed, [folder])
+        return [*shards[0], *shards[1]]
+
+    def load(self) -> Dataset:
+        files = self.source_files()
+        if files[0].suffix == ".parquet":
+            train, test = (
+                self._shards([file for file in files if file.name.startswith(part)])
+                for part in ("train", "test")
+            )
         else:
-            return None
+            train, test = self._pickled(files)
+        source = str(files[0].parent)
+        return Dataset(train, test, self.classes, self.mean, self.std, AUGMENT, source=source)
+
+    def _pickled(self, files: Sequence[Path]) -> tuple[Split, Split]:
+        if files[0].name == self.archive:
+            raw = _members(files[0], [f"{self.inner}/{batch}" for batch in self.batches])
+        else:
+            raw = {path: read_bytes(path) for path in files}
         splits = [self._batch(content, path) for path, content in raw.items()]
         xs, ys = [torch.cat(part) for part in zip(*[(s.x, s.y) for s in splits[:-1]], strict=True)]
         return Split(xs, ys), splits[-1]
@@ -72,12 +85,6 @@ class CIFAR10(Data):
         if pixels.shape[1] != 3 * SIDE**2:
             raise DataError(f"{path}: {pixels.shape[1]} bytes per image, need {3 * SIDE**2}")
         return Split(torch.tensor(pixels).view(-1, 3, SIDE, SIDE), self._labels(labels, len(pixels), path))
-
-    def _parquet(self, folder: Path) -> tuple[Split, Split] | None:
-        parts = [sorted(folder.rglob(f"{part}*.parquet")) for part in ("train", "test")]
-        if not all(parts):
-            return None
-        return self._shards(parts[0]), self._shards(parts[1])
 
     def _shards(self, paths: Sequence[Path]) -> Split:
         pixels, labels = read_pictures(paths, self.column, (SIDE, SIDE, 3))

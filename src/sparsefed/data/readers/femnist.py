@@ -1,5 +1,6 @@
 """FEMNIST (LEAF's federated EMNIST): digits and letters by 3,500 writers."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ class FEMNIST(Data):
 
     folder: Path | None = None
     """Where LEAF's `train/` and `test/`, or `*.json`, are; None: in `$SPARSEFED_DATA` or the user's cache."""
+
+    def source_files(self) -> list[Path]:
+        return [*chain(*leaf_files("femnist", self.folder))]
 
     def load(self) -> Dataset:
         train_files, test_files = leaf_files("femnist", self.folder)

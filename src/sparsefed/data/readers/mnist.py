@@ -27,13 +27,16 @@ class MNIST(Data):
 
     name: ClassVar[str] = "mnist"
 
-    def load(self) -> Dataset:
+    def source_files(self) -> list[Path]:
         parts = [
             f"{part}-{kind}"
             for part in ("train", "t10k")
             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
         ]
-        train_x, train_y, test_x, test_y = _idx_files(self.name, self.folder, parts)
+        return _idx_files(self.name, self.folder, parts)
+
+    def load(self) -> Dataset:
+        train_x, train_y, test_x, test_y = self.source_files()
         return Dataset(
             _pictures(train_x, train_y), _pictures(test_x, test_y), classes=10, source=str(train_x.parent)
         )
@@ -56,8 +59,11 @@ class QMNIST(Data):
     images: MNIST = MNIST()
     """The MNIST files that the labels belong to, row by row."""
 
+    def source_files(self) -> list[Path]:
+        return _idx_files("qmnist", self.folder, ["qmnist-train-labels-idx2-int"])
+
     def load(self) -> Dataset:
-        (path,) = _idx_files("qmnist", self.folder, ["qmnist-train-labels-idx2-int"])
+        (path,) = self.source_files()
         table = read_idx(path, ">i4", ndim=2)
         digits = self.images.load()
         if table.shape != (len(digits.train.y), 8):

@@ -31,6 +31,9 @@ class Npz(Data):
     path: Path
     """The `.npz` file."""
 
+    def source_files(self) -> list[Path]:
+        return [self.path]
+
     def load(self) -> Dataset:
         arrays = _arrays(self.path)
         x, y = ([arrays[f"{kind}_{part}"] for part in ("train", "test")] for kind in "xy")

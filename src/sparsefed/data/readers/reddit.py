@@ -30,6 +30,9 @@ class Reddit(Data):
     vocabulary: int = Field(default=10_000, ge=2)
     """Words told apart, the most frequent in training; `<unk>`, one of them, stands for any other."""
 
+    def source_files(self) -> list[Path]:
+        return [*chain(*leaf_files("reddit", self.folder))]
+
     def load(self) -> Dataset:
         train_files, test_files = leaf_files("reddit", self.folder)
         words, names = Words(), dict[str, int]()

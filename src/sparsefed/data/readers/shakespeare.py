@@ -1,6 +1,7 @@
 """Shakespeare's plays: every speaking part is a user (McMahan et al., 2017; LEAF)."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,11 @@ class Shakespeare(Data):
     """Where `input.txt` or LEAF's JSON is; None: in `$SPARSEFED_DATA` or the user's cache."""
     window: PositiveInt = 80
     """Characters that the model reads at once."""
+
+    def source_files(self) -> list[Path]:
+        folder = find_folder("shakespeare", self.folder, [PLAYS, "or LEAF's *.json"])
+        path = named(folder, PLAYS)
+        return [path] if path is not None else [*chain(*leaf_files("shakespeare", folder))]
 
     def load(self) -> Dataset:
         folder = find_folder("shakespeare", self.folder, [PLAYS, "or LEAF's *.json"])
@@ -89,13 +95,16 @@ class ShakespeareWords(Data):
     vocabulary: int = Field(default=10_000, ge=2)
     """Words told apart, the most frequent in training; `<unk>`, one of them, stands for any other."""
 
-    def load(self) -> Dataset:
+    def source_files(self) -> list[Path]:
         folder = find_folder("shakespeare", self.folder, [PLAYS])
         path = named(folder, PLAYS)
         if path is None:
-            raise DataError(
-                f"{folder}: no {PLAYS}; words need the plain text, LEAF's JSON has characters alone"
-            )
+            expected = f"expected {PLAYS}, the plain text: LEAF's JSON has characters and no words"
+            raise DataError(f"{folder}: {expected}")
+        return [path]
+
+    def load(self) -> Dataset:
+        (path,) = self.source_files()
         words = Words()
         texts = [words(WORD.findall(speech.lower())) for speech in _speeches(path)]
         vocabulary, tokens = words.limited([text[: _cut(text)] for text in texts], self.vocabulary)
