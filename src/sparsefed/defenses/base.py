@@ -13,7 +13,7 @@ from sparsefed.core.errors import UpdateError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient, Vector
-from sparsefed.defenses.guard import GUARDS, restored
+from sparsefed.defenses.guard import GUARDS, restored, with_arrays
 from sparsefed.defenses.privacy import Exposure, Guarantee
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.updates import Dense, Updates
@@ -75,6 +75,7 @@ class Defense(Spec, family=True):
         """How much of each client's update got into the aggregate, from 0 (dropped) to 1 (all of it)."""
         return torch.ones(updates.count, dtype=torch.float64)
 
+    @with_arrays
     def diagnose(
         self, updates: Updates, state: Any, delta: Vector, lr: float = 1.0, honest: int | None = None
     ) -> dict[str, float]:

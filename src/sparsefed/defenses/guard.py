@@ -17,7 +17,7 @@ from sparsefed.core.types import Vector
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.received import as_tensor
 
-__all__ = ["GUARDS", "restored"]
+__all__ = ["GUARDS", "restored", "with_arrays"]
 
 
 def _init(method: Callable) -> Callable:
@@ -31,7 +31,7 @@ def _init(method: Callable) -> Callable:
     return init
 
 
-def _step(method: Callable) -> Callable:
+def with_arrays(method: Callable) -> Callable:
     """`step(updates, state, …)`, or `diagnose`, for a state of tensors or of arrays."""
 
     @wraps(method)
@@ -54,10 +54,14 @@ def _finite_step(method: Callable) -> Callable:
             raise UpdateError(f"{rule!r}: expected a step that {kind} can hold, found one that overflows")
         return result
 
-    return _step(step)
+    return with_arrays(step)
 
 
-GUARDS: dict[str, Callable[[Callable], Callable]] = {"init": _init, "step": _finite_step, "diagnose": _step}
+GUARDS: dict[str, Callable[[Callable], Callable]] = {
+    "init": _init,
+    "step": _finite_step,
+    "diagnose": with_arrays,
+}
 """What to put around the methods of these names."""
 
 

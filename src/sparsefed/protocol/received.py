@@ -113,9 +113,7 @@ def as_tensor(array: Any) -> Tensor | str:
     read-only ones are copied.
     """
     if isinstance(array, Tensor):
-        if array.layout != torch.strided or array.is_quantized or array.device.type == "meta":
-            return f"a {str(array.layout).removeprefix('torch.')} tensor on {array.device.type}"
-        return array.detach() if array.is_floating_point() else str(array.dtype).removeprefix("torch.")
+        return array.detach() if _is_plain(array) else _described(array)
     if isinstance(array, str | bytes) or not (hasattr(array, "__array__") or isinstance(array, float | int)):
         return f"a {type(array).__name__}"
     try:
@@ -128,6 +126,18 @@ def as_tensor(array: Any) -> Tensor | str:
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32 if numbers.dtype.itemsize == 4 else np.float64)
     return torch.from_numpy(np.require(numbers, requirements=["C", "W"]))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.is_floating_point() and tensor.device.type != "meta"
+
+
+def _described(tensor: Tensor) -> str:
+    if tensor.layout != torch.strided:
+        return f"a {str(tensor.layout).removeprefix('torch.')} tensor"
+    if tensor.device.type == "meta":
+        return "a tensor without numbers (meta)"
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def read_weights(weights: Any, clients: int) -> PerClient:

@@ -1,0 +1,104 @@
+"""Whatever is finite stays finite: norms, sums, distances, order statistics up to the largest numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from sparsefed.kernels import (
+    gram,
+    mean_near_median,
+    median,
+    row_norms,
+    squared_distances,
+    trimmed_mean,
+    weighted_sum,
+    with_norm,
+)
+
+TYPES = [torch.float32, torch.float64]
+every_type = pytest.mark.parametrize("dtype", TYPES, ids=str)
+WIDTHS = [5, 70, 40_000]  # below, at and far above what a compiled kernel takes
+
+
+def numbers(shape: tuple[int, int], dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=draw, dtype=torch.float64).to(dtype)
+
+
+@every_type
+@given(exponent=st.integers(-300, 300), columns=st.integers(1, 300))
+def test_norms_keep_their_digits_at_every_scale(dtype: torch.dtype, exponent: int, columns: int) -> None:
+    exponent = max(-30, min(30, exponent)) if dtype == torch.float32 else exponent
+    rows = numbers((3, columns), dtype, columns) * 10.0**exponent
+    exact = [math.hypot(*row) for row in rows.double().tolist()]  # NumPy's own squares would overflow
+    np.testing.assert_allclose(row_norms(rows).numpy(), exact, rtol=1e-6 if dtype == torch.float32 else 1e-13)
+
+
+@every_type
+def test_only_a_row_that_is_not_finite_has_a_norm_that_is_not(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    rows = torch.full((5, 300), largest, dtype=dtype)
+    rows[1, 7], rows[2, 0] = math.nan, -math.inf
+    rows[3] = 0
+    assert row_norms(rows).isfinite().tolist() == [True, False, False, True, True]
+    assert row_norms(rows)[3] == 0
+    assert row_norms(torch.empty(2, 0, dtype=dtype)).tolist() == [0, 0]
+    assert row_norms(rows[:1]).item() == min(largest * math.sqrt(300), torch.finfo(torch.float64).max)
+
+
+@every_type
+def test_a_row_of_any_length_is_given_any_norm(dtype: torch.dtype) -> None:
+    for scale in (torch.finfo(dtype).max / 10, 1.0, torch.finfo(dtype).tiny):
+        row = with_norm(numbers((1, 50), dtype)[0].clamp(-9, 9) * scale, 2.0)
+        assert row.dtype == dtype
+        assert float(row.norm()) == pytest.approx(2.0, rel=1e-6)
+
+
+@every_type
+def test_a_mean_is_finite_where_the_sum_is_not(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    rows = torch.full((6, 70), largest, dtype=dtype)
+    assert (weighted_sum(torch.full((6,), 1 / 6, dtype=torch.float64), rows) <= largest).all()
+    rows[3:] *= -1
+    cancelled = weighted_sum(torch.ones(6, dtype=torch.float64), rows)
+    assert (cancelled.abs() <= largest * 1e-15).all()
+    assert weighted_sum(torch.ones(3, dtype=torch.float64), rows[:3]).isinf().all()  # no number holds it
+
+
+@every_type
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_products_and_distances_of_large_rows_are_right_or_the_largest_there_is(
+    dtype: torch.dtype, columns: int
+) -> None:
+    small, scale = numbers((4, columns), torch.float64), 1e30 if dtype == torch.float32 else 1e150
+    rows = (small * torch.tensor([[1.0], [1.0], [scale], [scale]], dtype=torch.float64)).to(dtype)
+    wide = rows.double()
+    exact = ((wide[:, None] - wide[None]) ** 2).sum(-1) if columns < 1000 else None
+    for found in (squared_distances(rows), squared_distances(2 * rows, torch.full((4,), 0.5).double())):
+        if exact is not None:
+            torch.testing.assert_close(found, exact, rtol=1e-5, atol=0.0)
+        assert found.isfinite().all()
+        assert 0 < float(found[0, 1]) < 1e6 < float(found[2, 3])
+    assert gram(rows).isfinite().all()
+    torch.testing.assert_close(gram(rows).diagonal(), row_norms(rows).square(), rtol=1e-5, atol=0.0)
+    huge = torch.full((2, columns), torch.finfo(dtype).max, dtype=dtype) * torch.tensor([[1], [-1]])
+    assert squared_distances(huge).isfinite().all()
+    assert squared_distances(huge).diagonal().tolist() == [0, 0]
+    assert gram(huge).isfinite().all()
+    assert gram(huge)[0, 1] < 0
+
+
+@every_type
+@pytest.mark.parametrize("columns", WIDTHS[:2])
+@pytest.mark.parametrize("rows", [4, 5, 9])
+def test_order_statistics_of_the_largest_numbers_are_those_of_smaller_ones(
+    dtype: torch.dtype, columns: int, rows: int
+) -> None:
+    unit = numbers((rows, columns), dtype).clamp(-2, 2) / 2
+    unit[: rows // 2 + 1, ::2] = 1.0
+    scale = 2.0 ** (127 if dtype == torch.float32 else 1023)  # a power of two changes no digit
+    for rule in (median, lambda m: trimmed_mean(m, 1), lambda m: mean_near_median(m, 3)):
+        torch.testing.assert_close(rule(unit * scale) / scale, rule(unit), rtol=1e-6, atol=1e-7)
