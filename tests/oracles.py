@@ -23,6 +23,19 @@ def sparsefed_round(theta, R, W, updates, *, L, k, rho, lam):
     return theta - lam * Delta, R, W
 
 
+def paper_repository_round(theta, R, W, gradients, *, L, k, rho, lam):
+    """One round as the paper's own repository computes it: λ multiplies the clipped gradients."""
+    sent = [lam * g * min(1.0, L / np.sqrt(np.sum(g * g))) for g in gradients]
+    R = rho * R + sum(sent) / len(sent)
+    W = W + R
+    S = np.argsort(-np.abs(W), kind="stable")[:k]
+    delta = np.zeros_like(W)
+    delta[S] = W[S]
+    W, R = W - delta, R.copy()
+    R[S] = 0.0
+    return theta - delta, R, W
+
+
 def fedavg_round(theta, R, updates, *, L, rho, lam):
     """One round of Algorithm 4 with the sign of an update that descends."""
     clipped = [u * min(1.0, L / np.sqrt(np.sum(u * u))) for u in updates]

@@ -80,3 +80,20 @@ def test_in_a_federation_the_bound_follows_all_uploads_and_is_resumed_with_the_r
     assert (one / folder / "state.safetensors").read_bytes() == (
         two / folder / "state.safetensors"
     ).read_bytes()
+
+
+@given(st.floats(1e-300, 1e300), st.floats(1e-3, 1e9), st.floats(0.01, 0.99))
+def test_rounds_of_zeros_leave_the_bound_as_it_is(start: float, rate: float, quantile: float) -> None:
+    clip = QuantileClip(start=start, rate=rate, quantile=quantile)
+    assert followed(clip, np.zeros(10), 50) == start
+    mixed, alone = (followed(clip, norms, 3) for norms in (np.array([0.0, 0.0, 0.0, 5.0]), np.array([5.0])))
+    assert mixed == alone
+
+
+@given(st.floats(1e-3, 1e9), st.sampled_from([5e-324, 1e-300, 1.0, 1.7e308]))
+def test_no_rate_takes_the_bound_to_zero_or_infinity(rate: float, norm: float) -> None:
+    clip, state = QuantileClip(rate=rate), QuantileClip().init()
+    for _ in range(60):
+        state = clip.next(state, torch.full((4,), norm, dtype=torch.float64))
+        assert 0 < clip.norm_at(1.0, state) < math.inf
+        sf.dense(np.ones((2, 3))).admitted(clip.norm_at(1.0, state))
