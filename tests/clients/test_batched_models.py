@@ -40,7 +40,7 @@ def model_work(model, shape, device="cpu", dtype=torch.float64):
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 def test_a_gradient_client_uses_the_batched_engine_and_equals_the_loop(model, shape, weight_decay, device):
     work = model_work(model, shape, device)
-    source = Gradient(weight_decay=weight_decay).updates(work).source
+    source = Gradient(weight_decay=weight_decay).updates(work).source.fast
     assert isinstance(source, Batched)
     assert_equal_sources(loop_of(work, weight_decay), source)
 

@@ -100,7 +100,7 @@ TRAININGS = [
 def test_stacked_local_training_equals_the_loop(layer: str, training: FedAvg, device: str):
     work = layer_work(layer, device=device)
     source = training.updates(work).source
-    assert isinstance(source, Stacked)
+    assert isinstance(source.fast, Stacked)
     assert_equal_sources(Loop(work, training.one), source)
 
 

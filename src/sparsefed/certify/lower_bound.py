@@ -70,11 +70,10 @@ def lipschitz_lower_bound(
 
 def _loss(network: Network, inputs: Tensor, labels: Tensor) -> Loss:
     module = copy.deepcopy(network.module).double()
-    names = [name for name, _ in module.named_parameters()]
     inputs = inputs.double() if inputs.is_floating_point() else inputs
 
     def loss(params: Vector) -> Tensor:
-        weights = dict(zip(names, network.views(params), strict=True))
+        weights = dict(zip(network.names, network.views(params), strict=True))
         return mean_cross_entropy(functional_call(module, weights, (inputs,)), labels)
 
     return loss

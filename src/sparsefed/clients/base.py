@@ -1,13 +1,11 @@
 """𝒢: what honest clients do with the model and their data."""
 
 from abc import abstractmethod
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from sparsefed.core.seeds import Stream, seeded
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.models.network import Network
@@ -45,13 +43,8 @@ class Work(NamedTuple):
     lr: float
     """λ(t)."""
     seed: int
+    """Of the experiment; with the round and the client it decides what a client draws."""
     round: int
-
-    def chances_of(self, position: int) -> AbstractContextManager[None]:
-        """Dropout of one client as a function of seed, round and client; without dropout, nothing."""
-        if not self.network.is_random:
-            return nullcontext()
-        return seeded(self.seed, Stream.LOCAL, self.round, int(self.data.clients[position]))
 
 
 class Clients(Spec, family=True):

@@ -4,7 +4,9 @@ import torch
 from pydantic import Field
 
 from sparsefed.clients.base import Clients, Work
+from sparsefed.clients.loop import Loop
 from sparsefed.clients.trust import fastest_training
+from sparsefed.clients.watch import unless_it_draws
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.core.types import Vector
 from sparsefed.protocol.lazy import Lazy
@@ -27,7 +29,7 @@ class FedAvg(Clients):
     """Multiple of the local model added to each local gradient."""
 
     def updates(self, work: Work) -> Lazy:
-        return Lazy(fastest_training(work, self, self.one))
+        return Lazy(unless_it_draws(fastest_training(work, self, self.one), Loop(work, self.one)))
 
     def one(self, work: Work, position: int, examples: slice) -> Vector:
         """The update of one client, after all of its local steps."""

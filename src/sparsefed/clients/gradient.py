@@ -3,7 +3,9 @@
 from pydantic import Field
 
 from sparsefed.clients.base import Clients, Work
+from sparsefed.clients.loop import Loop
 from sparsefed.clients.trust import fastest
+from sparsefed.clients.watch import unless_it_draws
 from sparsefed.core.types import Vector
 from sparsefed.protocol.lazy import Lazy
 
@@ -17,7 +19,7 @@ class Gradient(Clients):
     """Multiple of θ added to the gradient, before the clip."""
 
     def updates(self, work: Work) -> Lazy:
-        return Lazy(fastest(work, self.weight_decay, self.one))
+        return Lazy(unless_it_draws(fastest(work, self.weight_decay, self.one), Loop(work, self.one)))
 
     def one(self, work: Work, position: int, examples: slice) -> Vector:
         """The update of one client: g ← (1/b) Σ ∇L(θ, zⱼ)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sparsefed.clients.base import Work
+from sparsefed.core.seeds import Stream, kept, reseed
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.protocol.updates import clip_factors
 
@@ -24,22 +25,24 @@ class Loop:
     def reduce(self, clip_norm: float) -> tuple[PerClient, Vector]:
         norms = self.work.params.new_zeros(self.count)
         total = self.work.params.new_zeros(self.size)
-        for position, update in enumerate(self):
-            norms[position] = norm = torch.linalg.vector_norm(update)
-            if norm.isfinite():
-                total += clip_factors(norm, clip_norm) * update  # u ← u · min(1, L / ‖u‖)
+        with kept():
+            for position, update in enumerate(self._updates()):
+                norms[position] = norm = torch.linalg.vector_norm(update)
+                if norm.isfinite():
+                    total += clip_factors(norm, clip_norm) * update  # u ← u · min(1, L / ‖u‖)
         return norms, total
 
     def rows(self) -> Matrix:
         matrix = self.work.params.new_empty(self.count, self.size)
-        for row, update in zip(matrix, self, strict=True):
-            row.copy_(update)
+        with kept():
+            for row, update in zip(matrix, self._updates(), strict=True):
+                row.copy_(update)
         return matrix
 
-    def __iter__(self) -> Iterator[Vector]:
-        start = 0
-        for position, size in enumerate(self.work.data.sizes.tolist()):
-            with self.work.chances_of(position):
-                update = self.client(self.work, position, slice(start, start + size))
-            yield update
+    def _updates(self) -> Iterator[Vector]:
+        """One client after the other; what it draws depends on seed, round and client alone."""
+        work, start = self.work, 0
+        for position, size in enumerate(work.data.sizes.tolist()):
+            reseed(work.seed, Stream.TRAINING, work.round, int(work.data.clients[position]))
+            yield self.client(work, position, slice(start, start + size))
             start += size

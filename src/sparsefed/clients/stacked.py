@@ -49,9 +49,9 @@ class _Plan(NamedTuple):
 
 
 def worth_stacking(module: nn.Module) -> bool:
-    """Whether all parameters are of linear and normalizing layers and embeddings."""
+    """Whether all trained parameters are of linear and normalizing layers and embeddings."""
     known = (nn.Linear, nn.LayerNorm, nn.Embedding)
-    owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
+    owners = [part for part in module.modules() if any(p.requires_grad for p in part.parameters(False))]
     return all(isinstance(part, known) for part in owners)
 
 
@@ -94,8 +94,7 @@ class Stacked:
         work, training = self.work, self.training
         module, plan = work.network.module, self._plan(clients)
         models = work.params.repeat(len(clients), 1)  # θᵢ ← θ
-        names = (name for name, _ in module.named_parameters())
-        local = dict(zip(names, work.network.views(models), strict=True))
+        local = dict(zip(work.network.names, work.network.views(models), strict=True))
 
         def loss(parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
             return _mean_loss(functional_call(module, parameters, (inputs,)), labels)

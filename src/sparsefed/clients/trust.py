@@ -23,6 +23,7 @@ from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.loop import Client, Loop
 from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
+from sparsefed.clients.watch import who_draws
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.models.network import Network
 from sparsefed.protocol.lazy import Source
@@ -63,7 +64,7 @@ def fastest(work: Work, weight_decay: float, literal: Client) -> Source:
 def fastest_training(work: Work, training: LocalTraining, literal: Client) -> Source:
     """The source of the updates after local training: stacked where that is worth it and equals the loop."""
     module, data = work.network.module, work.data
-    if len(data.sizes) < 2 or work.network.is_random or not worth_stacking(module):
+    if len(data.sizes) < 2 or not worth_stacking(module):
         return Loop(work, literal)
     known = _stackable.setdefault(module, {})
     kind = (module.training, data.inputs.shape[1:], data.inputs.dtype)
@@ -74,24 +75,23 @@ def fastest_training(work: Work, training: LocalTraining, literal: Client) -> So
 
 def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
     """The fastest engine that passes the trial; None for the loop."""
-    name = type(work.network.module).__name__
-    if work.network.is_random:
-        return _warned(name, "it draws random numbers", "the literal loop", None)
     images = any(isinstance(part, nn.Conv2d) for part in work.network.module.modules())
     batched, by_vmap = Engine(ghost_pass, channels_last=images), Engine(vmapped_pass)
     problem = _problem(work, literal, lambda trial: Batched(trial, weight_decay, batched))
     if not problem:
         return batched._replace(examples=max(1, int(FLOATS / _floats_per_example(work))))
     if _problem(work, literal, lambda trial: Batched(trial, weight_decay, by_vmap)):
-        return _warned(name, problem, "the literal loop", None)
+        return _warned(work, problem, "the literal loop", None)
     return _warned(
-        name, problem, "torch.func", by_vmap._replace(examples=max(1, FLOATS // work.network.size))
+        work, problem, "torch.func", by_vmap._replace(examples=max(1, FLOATS // work.network.size))
     )
 
 
-def _warned(name: str, problem: str, shown: str, engine: Engine | None) -> Engine | None:
+def _warned(work: Work, problem: str, shown: str, engine: Engine | None) -> Engine | None:
+    """`engine`, after a warning in one line: it has no place in anyone's code that would help to read it."""
+    name = type(work.network.module).__name__
     text = f"{name} cannot go through the batched engine: {problem}; {shown} computes the same, slower"
-    warnings.warn(text, SlowModel, stacklevel=2)
+    warnings.warn_explicit(text, SlowModel, "sparsefed", 0)
     return engine
 
 
@@ -99,12 +99,17 @@ def _problem(work: Work, literal: Client, faster: Callable[[Work], Source]) -> s
     """Why the faster source cannot be used for the model; empty if it can."""
     try:
         trial = _trial(work)
+        first = slice(0, int(trial.data.sizes[0]))
+        if who := who_draws(trial.network.module, lambda: literal(trial, 0, first)):
+            return f"{who} draws random numbers"
         truth, fast = Loop(trial, literal), faster(trial)
-        limit = float(fast.reduce(math.inf)[0].min())
-        (norms, total), (fast_norms, fast_total) = truth.reduce(limit), fast.reduce(limit)
+        with warnings.catch_warnings():  # PyTorch's own, about slow operators
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            limit = float(fast.reduce(math.inf)[0].min())
+            (norms, total), (fast_norms, fast_total) = truth.reduce(limit), fast.reduce(limit)
+            rows, fast_rows = truth.rows(), fast.rows()
         same = _equal(norms, fast_norms) and _equal_blocks(trial.network, total, fast_total)
-        rows = fast.rows()
-        same = same and all(_equal_blocks(trial.network, a, b) for a, b in zip(truth, rows, strict=True))
+        same = same and all(_equal_blocks(trial.network, *pair) for pair in zip(rows, fast_rows, strict=True))
     except Exception as problem:  # whatever a user's module may raise
         return str(problem).partition("\n")[0] or type(problem).__name__
     return "" if same else "its updates would differ from the loop's"
@@ -118,6 +123,8 @@ def _equal_blocks(network: Network, truth: Tensor, found: Tensor) -> bool:
 
 
 def _equal(truth: Tensor, found: Tensor, least: float = 0.0) -> bool:
+    if truth.numel() == 0:
+        return True
     return bool((truth - found).abs().max() <= TOLERANCE * max(float(truth.abs().max()), least))
 
 

@@ -15,7 +15,8 @@ __all__ = ["vmapped_pass"]
 def vmapped_pass(module: nn.Module, chunk: Chunk, visit: Visitor, keep_outputs: bool = False) -> None:
     """Compute all gradients of all clients in the chunk and let `visit` see them as one layer."""
     clients = len(chunk.clients)
-    names = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    names = {name: parameter.detach() for name, parameter in trained.items()}
 
     def loss(parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
         # contiguous: some operators refuse the strides that vmap leaves
@@ -25,7 +26,7 @@ def vmapped_pass(module: nn.Module, chunk: Chunk, visit: Visitor, keep_outputs: 
     with torch.enable_grad():
         gradients = vmap(grad(loss), in_dims=(None, 0, 0))(names, inputs, labels)
     whole = _Whole(module, chunk.inputs, clients)
-    whole.gradients = {p: gradients[name] for name, p in module.named_parameters()}
+    whole.gradients = {parameter: gradients[name] for name, parameter in trained.items()}
     visit(whole, chunk.inputs)
 
 

@@ -3,16 +3,23 @@
 `path` is whatever distinguishes one draw from another inside a stream, usually the round, or the
 round and the client. Two different tuples of one length give independent generators (NumPy's
 `SeedSequence`, which fills short ones up with zeros: a stream has paths of one length).
+
+The project draws from generators of its own. Code of others (a module's forward pass, a user's rule)
+draws from the global generators of PyTorch, NumPy and Python, which all threads of a process share.
+`seeded` sets them, keeps the other threads of this package out, and puts everything back.
 """
 
-from collections.abc import Iterator
+import os
+import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from threading import RLock
 
 import numpy as np
 import torch
 
-__all__ = ["Stream", "rng", "seeded", "torch_generator"]
+__all__ = ["Stream", "kept", "reseed", "rng", "seeded", "torch_generator", "watched"]
 
 
 class Stream(IntEnum):
@@ -29,6 +36,10 @@ class Stream(IntEnum):
     SERVER = 9
     DATA = 10
     PROBE = 11
+    ROUND = 12
+    TRAINING = 13
+    CRAFTING = 14
+    EVALUATION = 15
 
 
 def rng(seed: int, stream: Stream, *path: int) -> np.random.Generator:
@@ -40,13 +51,100 @@ def torch_generator(
     seed: int, stream: Stream, *path: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """The PyTorch generator of (seed, stream, path) on `device`."""
-    state = np.random.SeedSequence((seed, int(stream), *path)).generate_state(1, np.uint64)[0]
-    return torch.Generator(device=device).manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator(device=device).manual_seed(_number(seed, stream, *path))
 
 
 @contextmanager
 def seeded(seed: int, stream: Stream, *path: int) -> Iterator[None]:
-    """PyTorch's global generators seeded with (seed, stream, path) inside, and as before afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(torch_generator(seed, stream, *path).initial_seed())
+    """The global generators seeded with (seed, stream, path) inside, and as before afterwards."""
+    with kept():
+        reseed(seed, stream, *path)
         yield
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether the code inside has drawn from a global generator."""
+    with kept():
+        _seed_all(0)
+        yield _moved
+
+
+def reseed(seed: int, stream: Stream, *path: int) -> None:
+    """Seed the global generators with (seed, stream, path); only inside `kept`."""
+    _seed_all(_number(seed, stream, *path))
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """The global generators are left as they were, and no other thread of this package uses them.
+
+    Threads of the caller's own that draw from them at the same time are not kept out.
+    """
+    with _Shared.lock:
+        of_torch = [(generator, generator.get_state()) for generator in _torch_generators()]
+        of_python, of_numpy = random.getstate(), np.random.get_bit_generator()
+        # NumPy takes longer to copy a generator's state than a small round lasts: exchange the generator
+        spare = _Shared.spares.pop() if _Shared.spares else np.random.MT19937(0)
+        np.random.set_bit_generator(spare)
+        try:
+            yield
+        finally:
+            np.random.set_bit_generator(of_numpy)
+            _Shared.spares.append(spare)
+            random.setstate(of_python)
+            for generator, state in of_torch:
+                generator.set_state(state)
+
+
+class _Shared:
+    """What all threads of the process share."""
+
+    lock = RLock()
+    spares: list[np.random.MT19937] = []  # noqa: RUF012
+
+
+def _free() -> None:
+    """In a forked child: the thread that held the lock is not there."""
+    _Shared.lock = RLock()
+
+
+os.register_at_fork(after_in_child=_free)
+
+
+def _number(seed: int, stream: Stream, *path: int) -> int:
+    state = np.random.SeedSequence((seed, int(stream), *path)).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))
+
+
+def _torch_generators() -> list[torch.Generator]:
+    """PyTorch's generator of the CPU, and those of the GPUs that are in use."""
+    on_gpus = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
+    return [torch.default_generator, *on_gpus]
+
+
+def _seed_all(number: int) -> None:
+    for generator in _torch_generators():
+        generator.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
+
+
+def _moved() -> bool:
+    """Whether any generator gives another number than right after `_seed_all(0)`, where it is put back."""
+    on_gpus = any(generator.get_offset() for generator in _torch_generators()[1:])
+    if on_gpus or _next_numbers() != _FIRST:
+        return True
+    _seed_all(0)
+    return False
+
+
+def _next_numbers() -> tuple[float, float, float]:
+    """One number of each generator of the CPU."""
+    of_torch = torch.rand((), generator=torch.default_generator, dtype=torch.float64, device="cpu")
+    return float(of_torch), np.random.random_sample(), random.random()
+
+
+with kept():
+    _seed_all(0)
+    _FIRST = _next_numbers()

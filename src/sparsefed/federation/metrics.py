@@ -35,8 +35,8 @@ class Evaluation(NamedTuple):
 
 def evaluate(network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
     """Test and attack accuracy, and test loss, of one model."""
-    network.bind(params)
     with network.evaluating():
+        network.bind(params)
         return _evaluate(network, dataset, auxiliary)
 
 
@@ -71,8 +71,8 @@ def class_accuracies(
     truth, rest = dataset.test.y, _rest(dataset, auxiliary)
     if truth.ndim > 1:
         return []
-    network.bind(params)
     with network.evaluating():
+        network.bind(params)
         hits = [
             _hits(network.module(network.as_precise(dataset.inputs(x))), y)
             for x, y in zip(dataset.test.x.split(BATCH), truth.split(BATCH), strict=True)

@@ -2,7 +2,6 @@
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -28,8 +27,8 @@ from sparsefed.federation.checks import (
     uploads,
 )
 from sparsefed.federation.experiment import Experiment
-from sparsefed.models.base import check_logits
 from sparsefed.models.network import Network
+from sparsefed.models.trial import check_network
 from sparsefed.protocol.updates import Dense, Joined, Updates
 
 __all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
@@ -97,10 +96,10 @@ class Federation:
         if spec.cohort > len(population):
             raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
         with affordable(spec.model):
-            network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed)
-            network.module.to(spec.device, getattr(torch, spec.precision))
-        x, y = dataset.train.x[:2], dataset.train.y[:2]
-        check_logits(spec.model, network, dataset.inputs(x), (*y.shape, dataset.classes))
+            x, y = dataset.inputs(dataset.train.x[:2]), dataset.train.y[:2]
+            network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed, x.dtype)
+            network.to(spec.device, getattr(torch, spec.precision))
+        check_network(spec.model, network, x, y, dataset.classes)
         compromised, auxiliary = np.zeros(len(population), bool), None
         if spec.attack is not None:
             compromised = spec.attack.presence.compromised(len(population), spec.seed)
@@ -171,7 +170,16 @@ class Federation:
 
 
 def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tuple[ServerState, RoundReport]:
-    """One communication round. With `poisoned=False` the compromised clients act like honest ones."""
+    """One communication round. With `poisoned=False` the compromised clients act like honest ones.
+
+    Whatever draws from a global generator in it is a function of the seed and the round; for this,
+    rounds of several threads take turns.
+    """
+    with seeded(fed.spec.seed, Stream.ROUND, state.round + 1):
+        return _run_round(fed, state, poisoned)
+
+
+def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[ServerState, RoundReport]:
     spec, t = fed.spec, state.round + 1
     lr = number(spec.schedule, "lr", spec.schedule.lr(t, spec.rounds))
     clip_norm = number(spec.clip, "norm_at", spec.clip.norm_at(lr, state.clip))
@@ -247,9 +255,9 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
 
 def _poison(fed: Federation, view: View) -> tuple[Dense, Any]:
     """The hostile uploads, and the attacker's memory after the round."""
-    method, path = fed.attack.method, (fed.spec.seed, Stream.ATTACK, view.round)
-    generator = torch_generator(*path)
-    with seeded(*path) if fed.network.is_random else nullcontext():
+    method, seed = fed.attack.method, fed.spec.seed
+    generator = torch_generator(seed, Stream.ATTACK, view.round)
+    with seeded(seed, Stream.CRAFTING, view.round):
         with left_alone(method, view.memory):
             memory = method.learn(view, generator)
         memory = next_memory(method, view.memory, memory)

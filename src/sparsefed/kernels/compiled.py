@@ -67,10 +67,10 @@ def threads(work: int) -> Iterator[int]:
 
     `work` is about how many numbers are read: few are not worth waking another thread.
     """
-    torch_threads = torch.get_num_threads()
-    most = min(torch_threads, numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
-    count = max(1, min(most, work // _PER_THREAD))
-    with _one_at_a_time:
+    with _one_at_a_time:  # a kernel of another thread changes PyTorch's number while it runs
+        torch_threads = torch.get_num_threads()
+        most = min(torch_threads, numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
+        count = max(1, min(most, work // _PER_THREAD))
         before = numba.get_num_threads()
         numba.set_num_threads(count)
         try:

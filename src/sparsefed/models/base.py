@@ -5,13 +5,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sparsefed.core.errors import SpecError
-from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.core.seeds import Stream, seeded
 from sparsefed.core.spec import Spec
-from sparsefed.models.network import Network
+from sparsefed.models.network import Network, in_evaluation
 
-__all__ = ["Model", "check_logits", "image_shape"]
+__all__ = ["Model", "image_shape"]
 
 
 class Model(Spec, family=True):
@@ -23,40 +24,39 @@ class Model(Spec, family=True):
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         """A new module from `[batch, *input_shape]` to logits `[batch, classes]`.
 
-        Language models map tokens `[batch, length]` to logits `[batch, length, classes]`. Initial
-        weights come from PyTorch's global generator; `network` seeds it. Raises SpecError where
+        Language models map tokens `[batch, length]` to logits `[batch, length, classes]`. Parameters
+        with `requires_grad=False`, buffers and layers in evaluation mode stay as they are built.
+        Initial weights come from the global generators; `network` seeds them. Raises SpecError where
         the inputs do not fit.
         """
 
-    def network(self, input_shape: tuple[int, ...], classes: int, seed: int) -> Network:
+    def network(
+        self, input_shape: tuple[int, ...], classes: int, seed: int, inputs: torch.dtype = torch.float32
+    ) -> Network:
         """The built module as a function of θ, with initial weights that depend on `seed` alone.
 
-        Built on the CPU, so that every machine starts from the same θ; the global generator is
-        left as it was. Raises SpecError as `build`, and for a module with buffers.
+        Built on the CPU, so that every machine starts from the same θ; the global generators are left
+        as they were. Lazy layers get their shapes from a pass over zeros of the type `inputs`. Raises
+        SpecError as `build` and `Network`.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.set_rng_state(torch_generator(seed, Stream.MODEL).get_state())
-            return Network(self.build(input_shape, classes))
+        with seeded(seed, Stream.MODEL), torch.device("cpu"):
+            module = self.build(input_shape, classes)
+            tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            for name, tensor in tensors.items():
+                if tensor.is_meta:
+                    raise SpecError(f"{self!r}: `{name}` is on the meta device, expected numbers")
+            if any(map(is_lazy, tensors.values())):
+                self._materialize(module, torch.zeros(2, *input_shape, dtype=inputs))
+            return Network(module, seed)
 
-
-def check_logits(model: Model, network: Network, inputs: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a network that does not make logits of `shape` of `inputs`; it is left as it was."""
-    modes = [(module, module.training) for module in network.module.modules()]
-    kind = "inputs" if inputs.is_floating_point() else "tokens"
-    given = f"{model!r} given {kind} of shape {list(inputs.shape)}"
-    try:
-        with network.evaluating(), torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
-            logits = network.module(network.as_precise(inputs))
-    except Exception as problem:  # a module of the user's own can raise anything
-        why = str(problem).partition("\n")[0]
-        raise SpecError(f"{given} fails: {type(problem).__name__}: {why}") from problem
-    finally:
-        for module, training in modes:
-            module.training = training
-    if not (isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape == shape):
-        is_tensor = isinstance(logits, Tensor)
-        found = f"{logits.dtype} of shape {list(logits.shape)}" if is_tensor else type(logits).__name__
-        raise SpecError(f"{given} must return floating-point logits of shape {list(shape)}, got {found}")
+    def _materialize(self, module: nn.Module, inputs: Tensor) -> None:
+        try:
+            with in_evaluation(module):
+                module(inputs)
+        except Exception as problem:  # a module of the user's own can raise anything
+            why = str(problem).partition("\n")[0]
+            given = f"{self!r} with lazy layers, given zeros of shape {list(inputs.shape)}"
+            raise SpecError(f"{given}, fails: {type(problem).__name__}: {why}") from problem
 
 
 def image_shape(name: str, input_shape: tuple[int, ...], least: int = 1) -> tuple[int, int, int]:

@@ -7,55 +7,62 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.seeds import Stream, seeded
 from sparsefed.core.types import Vector
 
-__all__ = ["IGNORED", "Network"]
+__all__ = ["IGNORED", "Network", "in_evaluation", "mean_cross_entropy"]
 
 IGNORED = -100
 """Label of a position that neither the loss nor an accuracy counts (PyTorch's own convention)."""
 
 
 class Network:
-    """A module whose parameters are views of one flat vector.
+    """A module whose trained parameters are views of one flat vector.
 
-    Tied parameters are stored once. Buffers (running statistics) are refused: they are state that
-    clients would have to communicate and that no ℓ2 bound covers.
+    Trained are the parameters with `requires_grad`; tied ones are stored once. All other parameters
+    and the buffers are constants of the module. Raises SpecError for parameters that no vector of
+    real numbers can hold, and where nothing trains.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        buffers = [name for name, _ in module.named_buffers()]
-        if buffers:
-            needed = "all state in the parameters (layer norm, for example, in place of batch norm)"
-            raise SpecError(f"{type(module).__name__} has a buffer `{buffers[0]}`: need {needed}")
-        frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
-        if frozen:
-            needed = "all parameters trained: the clip and the defense are about all of them"
-            raise SpecError(f"{type(module).__name__} has a frozen parameter `{frozen[0]}`: need {needed}")
+    def __init__(self, module: nn.Module, seed: int = 0) -> None:
+        _check_tensors(module)
         self.module = module
-        self.parameters = list(module.parameters())
-        if not self.parameters:
-            raise SpecError(f"{type(module).__name__} has no parameters, need at least 1 to train")
+        self.seed = seed
+        """Where the random numbers of an evaluation start, for modules that draw any."""
+        trained = _trained(module)
+        if not trained:
+            raise SpecError(f"{type(module).__name__} has no parameters that train, need at least 1")
+        self.names = list(trained)
+        """What the trained parameters are called, in the order of θ."""
+        self.parameters = list(trained.values())
         self.shapes = [parameter.shape for parameter in self.parameters]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.size = sum(self.sizes)
-        """d, the number of parameters."""
+        """d, the number of trained parameters."""
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.parameters[0].device
 
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Move the module to a device, and all its floating-point numbers to float32 or float64."""
+        module = self.module.to(device)  # `module.to(dtype)` would cut complex constants to their real part
+        module.double() if dtype == torch.float64 else module.float()
+        self.parameters = list(_trained(module).values())
+
     def vector(self) -> Vector:
-        """A copy of the parameters as one vector, in the order of `module.parameters()`."""
+        """A copy of the trained parameters as one vector, in the order of `module.parameters()`."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
 
     def views(self, vector: Tensor) -> list[Tensor]:
         """`vector` cut and shaped like the parameters, without a copy; leading axes are kept."""
         lead = vector.shape[:-1]
         parts = vector.split(self.sizes, dim=-1)
-        return [part.view(*lead, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return [part.view(lead + shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def bind(self, params: Vector) -> None:
         """Make the module compute with `params` itself, not with a copy."""
@@ -68,29 +75,60 @@ class Network:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Without gradients and without dropout."""
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.module.train()
-
-    @property
-    def is_random(self) -> bool:
-        """Whether training draws random numbers (dropout)."""
-        return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.module.modules())
+        """Without gradients and in evaluation mode; what draws even so draws the same every time."""
+        with seeded(self.seed, Stream.EVALUATION), in_evaluation(self.module):
+            yield
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy over the labels that are not `IGNORED`, at the bound parameters."""
         return mean_cross_entropy(self.module(inputs), labels)
 
     def gradient(self, inputs: Tensor, labels: Tensor) -> Vector:
-        """∇θ of `loss` at the bound parameters, flattened."""
-        gradients = torch.autograd.grad(self.loss(inputs, labels), self.parameters)
-        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+        """∇θ of `loss` at the bound parameters, flattened; 0 where the loss does not depend on them."""
+        loss = self.loss(inputs, labels)
+        if not loss.requires_grad:
+            return torch.zeros_like(self.vector())
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        return torch.cat([gradient.to_dense().reshape(-1) for gradient in gradients])
+
+
+@contextmanager
+def in_evaluation(module: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode and without gradients; then every part is in its own mode again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:  # not `train()`: a frozen batch norm stays in evaluation mode
+            part.training = training
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross entropy of `[..., classes]` logits against `[...]` labels, skipping `IGNORED`."""
     return functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
+
+
+def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def _check_tensors(module: nn.Module) -> None:
+    """Refuse parameters that hold no numbers yet, or none that a vector of real numbers can hold."""
+    places: dict[int, str] = {}
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        trains = tensor.requires_grad
+        problem = ""
+        if is_lazy(tensor):
+            problem = "is lazy and did not get its shape from a pass over the inputs"
+        elif trains and not tensor.is_floating_point():
+            problem = f"is {tensor.dtype}, expected floating-point numbers or requires_grad=False"
+        elif trains and tensor.layout != torch.strided:
+            problem = f"has the layout {tensor.layout}, expected a dense tensor"
+        elif tensor.layout == torch.strided and tensor.numel() and not tensor.is_meta:
+            other = places.setdefault(tensor.data_ptr(), name)
+            if other != name and trains:
+                problem = f"shares its memory with `{other}`, expected one parameter under both names"
+        if problem:
+            raise SpecError(f"{type(module).__name__}: `{name}` {problem}")

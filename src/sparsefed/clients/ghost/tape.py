@@ -96,7 +96,7 @@ class _Tape:
     def listening(self, module: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             for part in module.modules():
-                if any(parameter is not None for parameter in part._parameters.values()):
+                if any(parameter.requires_grad for parameter in part.parameters(recurse=False)):
                     _check(part)
                     stack.callback(self._attach(part))
             yield
@@ -118,3 +118,5 @@ def _check(part: nn.Module) -> None:
     name = type(part).__name__
     if type(part) not in {*LAYERS, *RECURRENT} or "forward" in part.__dict__:
         raise UnsupportedError(f"{name} is not a layer that the engine knows")
+    if not all(parameter.requires_grad for parameter in part.parameters(recurse=False)):
+        raise UnsupportedError(f"{name} has frozen parameters beside trained ones")
