@@ -99,7 +99,7 @@ class Stacked:
         def loss(parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
             return _mean_loss(functional_call(module, parameters, (inputs,)), labels)
 
-        gradients_of = vmap(grad(loss))
+        gradients_of = vmap(grad(loss), randomness="different")  # draws must show, see `unless_it_draws`
         lr = work.lr if training.local_lr is None else training.local_lr
         for examples, absent in zip(*plan, strict=True):
             labels = work.data.labels[examples]

@@ -133,7 +133,9 @@ def _trial(work: Work) -> Work:
 
     A client that has fewer repeats them: sizes that differ show what padding does to the module.
     """
-    module = copy.deepcopy(work.network.module).double()
+    module = work.network.module
+    results = [value for part in module.modules() for value in vars(part).values() if _is_result(value)]
+    module = copy.deepcopy(module, {id(value): value.detach().clone() for value in results}).double()
     network, generator = Network(module), torch_generator(0, Stream.PROBE)
     params = network.vector()
     for view in network.views(params):
@@ -149,6 +151,11 @@ def _trial(work: Work) -> Work:
         inputs = inputs.to(params).nan_to_num(0, 0, 0) + 0.1 * noise
     data = LocalData(data.clients[:2], inputs, labels, sizes)
     return work._replace(network=network, params=params, data=data, lr=work.lr or 1.0)
+
+
+def _is_result(value: Any) -> bool:
+    """Whether an attribute is a tensor that a module has computed and kept; such cannot be deep-copied."""
+    return isinstance(value, Tensor) and not value.is_leaf
 
 
 def _floats_per_example(work: Work) -> float:

@@ -24,7 +24,8 @@ def vmapped_pass(module: nn.Module, chunk: Chunk, visit: Visitor, keep_outputs: 
 
     inputs, labels = (t.unflatten(0, (clients, -1)) for t in (chunk.inputs, chunk.labels))
     with torch.enable_grad():
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(names, inputs, labels)
+        per_client = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")  # so that it shows
+        gradients = per_client(names, inputs, labels)
     whole = _Whole(module, chunk.inputs, clients)
     whole.gradients = {parameter: gradients[name] for name, parameter in trained.items()}
     visit(whole, chunk.inputs)

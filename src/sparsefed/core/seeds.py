@@ -83,14 +83,14 @@ def kept() -> Iterator[None]:
     """
     with _Shared.lock:
         of_torch = [(generator, generator.get_state()) for generator in _torch_generators()]
-        of_python, of_numpy = random.getstate(), np.random.get_bit_generator()
+        of_python, of_numpy = random.getstate(), np.random.get_bit_generator()  # pyright: ignore
         # NumPy takes longer to copy a generator's state than a small round lasts: exchange the generator
         spare = _Shared.spares.pop() if _Shared.spares else np.random.MT19937(0)
-        np.random.set_bit_generator(spare)
+        np.random.set_bit_generator(spare)  # pyright: ignore
         try:
             yield
         finally:
-            np.random.set_bit_generator(of_numpy)
+            np.random.set_bit_generator(of_numpy)  # pyright: ignore
             _Shared.spares.append(spare)
             random.setstate(of_python)
             for generator, state in of_torch:
@@ -126,7 +126,7 @@ def _torch_generators() -> list[torch.Generator]:
 def _seed_all(number: int) -> None:
     for generator in _torch_generators():
         generator.manual_seed(number)
-    np.random.seed(number % 2**32)
+    np.random.seed(number % 2**32)  # noqa: NPY002
     random.seed(number)
 
 
@@ -142,7 +142,7 @@ def _moved() -> bool:
 def _next_numbers() -> tuple[float, float, float]:
     """One number of each generator of the CPU."""
     of_torch = torch.rand((), generator=torch.default_generator, dtype=torch.float64, device="cpu")
-    return float(of_torch), np.random.random_sample(), random.random()
+    return float(of_torch), np.random.random_sample(), random.random()  # noqa: NPY002
 
 
 with kept():

@@ -112,9 +112,10 @@ class Federation:
     def initial_state(self) -> ServerState:
         """The server before the first round."""
         params = self.initial
-        with affordable(self.spec.defense):
-            memory = self.spec.defense.init(params, self.spec.seed)
-        attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
+        with seeded(self.spec.seed, Stream.ROUND, 0):
+            with affordable(self.spec.defense):
+                memory = self.spec.defense.init(params, self.spec.seed)
+            attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
         return ServerState(
             0,
             params,
