@@ -9,7 +9,7 @@ from torch import nn
 from sparsefed.clients.loop import Loop
 from sparsefed.core.seeds import watched
 from sparsefed.core.types import Matrix, PerClient, Vector
-from sparsefed.protocol.updates import Source
+from sparsefed.protocol.lazy import Source
 
 __all__ = ["unless_it_draws", "who_draws"]
 
