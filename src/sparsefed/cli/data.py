@@ -9,15 +9,20 @@ __all__ = ["available", "fetch"]
 
 
 def available(*, json_: AsJson = False) -> None:
-    """List the data sets, and where each was found or how to get it."""
+    """List the data sets, and where each was found or how to get it.
+
+    Example: `sparsefed data`
+
+    """
     from sparsefed.data import available as sources
-    from sparsefed.report import terminal
 
     rows: list[dict[str, Any]] = [
         dict(zip(("name", "what", "where"), found, strict=True)) for found in sources()
     ]
-    columns = {key: key for key in ("name", "what", "where")}
-    say_json(rows) if json_ else say(terminal.table("", columns, rows))
+    if json_:
+        return say_json(rows)
+    for row in rows:  # an address stays in one piece: it is copied
+        say(f"{row['name']}: {row['what']}\n    {row['where']}")
 
 
 def fetch(name: str, *, folder: Path | None = None) -> None:

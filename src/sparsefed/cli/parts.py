@@ -75,12 +75,12 @@ def use_threads(threads: int | None) -> None:
 
 
 def say(what: Any) -> None:
-    """Print text as it is, or a table; for a pipe as wide as it needs to be."""
+    """Print text as it is, or something as wide as the terminal, as $COLUMNS, or as 80 columns."""
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=1000)
-    console.print(what, soft_wrap=isinstance(what, str), highlight=False, markup=not isinstance(what, str))
+    is_text = isinstance(what, str)
+    Console(highlight=False).print(Text(what) if is_text else what, soft_wrap=is_text)
 
 
 def say_json(value: Any) -> None:

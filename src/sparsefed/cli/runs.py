@@ -173,7 +173,7 @@ def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[t
     different = {cell.experiment.digest(): cell for cell in cells}  # equal cells are one run
     queue = [(cell.name, cell.experiment) for cell in different.values()]
     with resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
-        found = dict(counted("runs", len(queue), ended))
+        found = dict(counted(len(queue), ended))
     return [(cell, found[different[cell.experiment.digest()].name]) for cell in cells]
 
 

@@ -44,8 +44,12 @@ def choose_k(
     fed = Federation.of(read_experiment(spec, set_))
     curve = loss_curve(client_updates(fed, clients))
     choice = Choice.of(curve, max_loss, clients, fed.rounds_per_epoch)._asdict()
-    columns = {key: key.replace("_", " ") for key in choice}
-    say_json(choice) if json_ else say(terminal.table("", columns, [choice]))
+    if json_:
+        say_json(choice)
+    else:
+        say(terminal.table("", {key: key.replace("_", " ") for key in choice}, [choice]))
+        share = f"{100 * choice['loss']:.1f} % of the ℓ1 mass of a gradient is lost"
+        say(f"With k = {choice['k']} of {choice['params']}, {share} (mean of {clients} clients).")
     if plot is not None:
         plot_loss(curve, max_loss, plot)
 

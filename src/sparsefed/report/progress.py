@@ -1,63 +1,63 @@
-"""What is seen while a run is under way, on the error output."""
+"""What is seen while runs are under way, on the error output: bars in a terminal, else lines."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from sparsefed.report.terminal import number
 
-__all__ = ["counted", "followed", "watched"]
+__all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "watched"]
+
+SECONDS_BETWEEN_LINES = 60.0
+"""How often a line is printed where the error output is no terminal."""
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
 
 def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
-    """Exhaust `rows` with a progress line on the error output; quiet where that is not a terminal."""
+    """Exhaust `rows`, showing the round, the last accuracies and the time left."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[look]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=rounds, speed="", look="")
-        return _followed(rows, progress, task)
+    pace = _Pace()
+    if not console.is_terminal:
+        with _every_minute(console, lambda: f"{name}: {pace.line(rounds, 'round')}{pace.look}"):
+            return _followed(rows, pace)
+    shown = Text(name)
+    shown.truncate(max(12, console.width - 66), overflow="ellipsis")
+    with _bar(console, TextColumn("{task.fields[look]}", markup=False)) as progress:
+        task = progress.add_task(shown.plain, total=rounds, look="")
+        return _followed(rows, pace, lambda: progress.update(task, completed=pace.done, look=pace.look[2:]))
 
 
-def counted(name: str, total: int, items: Iterator[T]) -> Iterator[T]:
-    """`items` as they come, with a progress line on the error output; quiet where that is not a terminal."""
+def counted(total: int, items: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
+    """`items`, each a run's name and result, as they come, with how many of `total` there are."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, total, description=name)
+    if console.is_terminal:
+        with _bar(console) as progress:
+            yield from progress.track(items, total, description="runs")
+        return
+    pace = _Pace()
+    with _every_minute(console, lambda: pace.line(total, "run")):
+        for name, result in items:
+            pace.at(pace.done + 1)
+            _say(console, f"{pace.line(total, 'run')}: {name}: {result['outcome']}{_accuracies(result)}")
+            yield name, result
 
 
 def followed(name: str, steps: Generator[Any, None, T]) -> T:
     """Exhaust `steps`, which have a `share` from 0 to 1 and say `what`, and return their value.
 
-    A progress line on the error output; one line a step where that is not a terminal.
+    One line a step where the error output is no terminal.
     """
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:.0f} %"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[what]}", markup=False),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with _bar(console, TextColumn("{task.fields[what]}", markup=False)) as progress:
         task = progress.add_task(name, total=1.0, what="")
         while True:
             try:
@@ -66,20 +66,77 @@ def followed(name: str, steps: Generator[Any, None, T]) -> T:
                 return end.value
             progress.update(task, completed=step.share, what=step.what)
             if not console.is_terminal:
-                console.print(f"{name}: {100 * step.share:.0f} % {step.what}", markup=False, soft_wrap=True)
+                _say(console, f"{name}: {100 * step.share:.0f} % {step.what}")
 
 
-def _followed(rows: Generator[Row, None, Row], progress: Progress, task: TaskID) -> Row:
-    started, done = time.monotonic(), 0
+class _Pace:
+    """How far something is, since when."""
+
+    def __init__(self) -> None:
+        self.started, self.first, self.done, self.look = time.monotonic(), 0, 0, ""
+
+    def at(self, done: int) -> None:
+        """So much is done; what was done before we began has taken no time."""
+        self.first = self.first or done - 1
+        self.done = done
+
+    def line(self, total: int, what: str) -> str:
+        ours = self.done - self.first
+        if not ours:
+            return f"{what} {self.done} of {total}"
+        left = (time.monotonic() - self.started) / ours * (total - self.done)
+        return f"{what} {self.done} of {total}, {timedelta(seconds=round(left))} left"
+
+
+def _followed(rows: Generator[Row, None, Row], pace: _Pace, show: Callable[[], object] = lambda: None) -> Row:
     while True:
         try:
             row = next(rows)
         except StopIteration as end:
             return end.value
-        done += 1
-        speed = f"{done / max(time.monotonic() - started, 1e-9):.1f} rounds/s"
-        progress.update(task, completed=row["round"], speed=speed)
-        if "test_accuracy" in row:
-            attack = row["attack_accuracy"]
-            look = f"test {number(row['test_accuracy'])} %"
-            progress.update(task, look=look + (f", attack {number(attack)} %" if attack is not None else ""))
+        pace.at(row["round"])
+        pace.look = _accuracies(row) or pace.look
+        show()
+
+
+def _accuracies(row: Row) -> str:
+    known = {"test": "test_accuracy", "attack": "attack_accuracy"}
+    return "".join(
+        f", {text} {number(key, row[key])} %" for text, key in known.items() if row.get(key) is not None
+    )
+
+
+def _bar(console: Console, *more: TextColumn) -> Progress:
+    """Names stand as they are: their brackets are no markup."""
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(bar_width=14), _Done(), TimeRemainingColumn(compact=True), *more)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+class _Done(MofNCompleteColumn):
+    """Counts as "3/18", shares as "25 %"."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.percentage:3.0f} %") if task.total == 1 else super().render(task)
+
+
+@contextmanager
+def _every_minute(console: Console, line: Callable[[], str]) -> Iterator[None]:
+    """Inside, a line is printed every minute, also while nothing comes."""
+    over = Event()
+
+    def lines() -> None:
+        while not over.wait(SECONDS_BETWEEN_LINES):
+            _say(console, line())
+
+    thread = Thread(target=lines, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _say(console: Console, line: str) -> None:
+    print(" ".join(line.split()), file=console.file, flush=True)

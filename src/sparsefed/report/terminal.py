@@ -1,41 +1,107 @@
-"""Tables in the terminal."""
+"""Tables in the terminal: as wide as it is, numbers of a column with the same decimals, names as they are."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:  # what prints must not wait for what computes
     from sparsefed.federation.experiment import Experiment
 
-__all__ = ["details", "evaluations", "number", "results", "table"]
+__all__ = ["Fitted", "details", "evaluations", "facts", "number", "numbers", "results", "table"]
 
 Row = dict[str, Any]
 
 
-def number(value: Any) -> str:
-    """A value for a cell: one decimal for floats, a dash for nothing."""
-    if value is None:
-        return "–"
-    if isinstance(value, float) and abs(value) >= 100 and value.is_integer():
-        return str(int(value))
-    if isinstance(value, float):
-        return f"{value:.1f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
-    return str(value)
+class Fitted:
+    """A table that fits: columns that say the same in every line stand below it, and words stay whole.
+
+    Columns for which there is no room are left out from the right, and named.
+    """
+
+    def __init__(self, title: str, heads: Mapping[str, str], rows: list[Row]) -> None:
+        cells = {key: numbers(key, [row.get(key) for row in rows]) for key in heads}
+        same = {key for key, column in cells.items() if len(rows) > 1 and len(set(column)) == 1}
+        self.title, self.heads, self.rows = title, heads, rows
+        self.cells = {key: column for key, column in cells.items() if key not in same}
+        self.same = {heads[key]: cells[key][0] for key in heads if key in same and cells[key][0] != NOTHING}
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self._fitting(options.max_width)
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+        for key in shown:
+            texts = any(isinstance(row.get(key), str) for row in self.rows)
+            grid.add_column(
+                Text(self.heads[key]), justify="left" if texts else "right", min_width=self._least(key)
+            )
+        for line in zip(*(self.cells[key] for key in shown), strict=True):
+            grid.add_row(*map(Text, line))
+        if self.title:
+            yield Text(self.title, style="italic")
+        if shown:
+            yield grid
+        if self.same and self.rows:
+            yield Text("the same in every line: " + ", ".join(f"{k} {v}" for k, v in self.same.items()))
+        if left := [self.heads[key] for key in self.cells if key not in shown]:
+            yield Text(f"no room for: {', '.join(left)}; see --csv, or widen the terminal")
+
+    def _least(self, key: str) -> int:
+        """The width of the longest word; of a whole cell where it is copied into the next command."""
+        texts = [self.heads[key], *self.cells[key]]
+        words = texts if key in {"run", "name"} else [word for text in texts for word in text.split()]
+        return max((Text(word).cell_len for word in words), default=1)
+
+    def _fitting(self, width: int) -> list[str]:
+        shown, used = [], 0
+        for key in self.cells:
+            used += self._least(key) + 2
+            if used - 1 > width and shown:
+                break
+            shown.append(key)
+        return shown
 
 
-def table(title: str, columns: dict[str, str], rows: list[Row]) -> Table:
+NOTHING = "–"
+
+
+def number(key: str, value: Any) -> str:
+    """One value as text: percent to one decimal, other numbers to three digits, a dash for nothing."""
+    return numbers(key, [value])[0]
+
+
+def numbers(key: str, values: list[Any]) -> list[str]:
+    """The values of a column as text, with the same number of decimals."""
+    floats = [abs(value) for value in values if isinstance(value, float)]
+    largest = max(floats, default=0.0)
+    decimals = 1 if _percent(key) or largest >= 100 else 2 if largest >= 10 else 3
+    whole = not _percent(key) and all(value.is_integer() for value in values if isinstance(value, float))
+    tiny = not _percent(key) and 0 < largest < 0.01
+
+    def text(value: Any) -> str:
+        if value is None:
+            return NOTHING
+        if isinstance(value, float):
+            if whole:
+                return str(int(value))
+            return f"{value:.2e}" if tiny or largest >= 1e6 else f"{value:.{decimals}f}"
+        return str(value)
+
+    return [text(value) for value in values]
+
+
+def _percent(key: str) -> bool:
+    return "accuracy" in key or key.startswith(("stealth_loss", "seconds"))
+
+
+def table(title: str, columns: dict[str, str], rows: list[Row]) -> Fitted:
     """A table with one column per key of `columns`, headed by its value."""
-    shown = Table(title=title or None, title_justify="left")
-    for key, heading in columns.items():
-        texts = any(isinstance(row.get(key), str) for row in rows)
-        whole = key == "run"  # what is copied into the next command must not be cut
-        shown.add_column(heading, justify="left" if texts else "right", overflow="fold", no_wrap=whole)
-    for row in rows:
-        shown.add_row(*(number(row.get(key)) for key in columns))
-    return shown
+    return Fitted(title, columns, rows)
 
 
-def results(rows: list[Row], title: str = "") -> Table:
+def results(rows: list[Row], title: str = "") -> Fitted:
     """One line per run."""
     columns = {
         "name": "run",
@@ -44,47 +110,57 @@ def results(rows: list[Row], title: str = "") -> Table:
         "seconds": "seconds",
         "outcome": "outcome",
     }
-    return table(title, columns, rows)
+    return Fitted(title, columns, rows)
 
 
-def evaluations(rows: list[Row], most: int = 12) -> Table:
+COLUMNS = {
+    "round": "round",
+    "test_accuracy": "test %",
+    "attack_accuracy": "attack %",
+    "test_accuracy_rest": "rest %",
+    "twin_attack_accuracy": "twin's attack %",
+    "loss": "loss",
+    "honest_norm": "honest norm",
+    "clipped": "share clipped",
+    "support": "moved",
+    "mass_lost": "mass lost",
+    "kept": "kept",
+    "compromised_kept": "hostile kept",
+}
+"""What a round's line shows, and its head."""
+
+
+def evaluations(rows: list[Row], most: int = 12) -> Fitted:
     """The evaluations of one run, thinned out to `most` lines and always with the last."""
     looks = [row for row in rows if "test_accuracy" in row]
     step = max(1, -(-len(looks) // most))
     chosen = looks[::-1][::step][::-1]
-    columns = {
-        "round": "round",
-        "test_accuracy": "test %",
-        "test_accuracy_rest": "rest %",
-        "attack_accuracy": "attack %",
-        "twin_attack_accuracy": "twin's attack %",
-        "loss": "loss",
-        "honest_norm": "honest norm",
-        "clipped": "clipped",
-        "support": "moved",
-        "mass_lost": "mass lost",
-        "kept": "kept",
-        "compromised_kept": "compromised kept",
-    }
-    present = {key: text for key, text in columns.items() if any(row.get(key) is not None for row in chosen)}
-    return table("", present, chosen)
+    present = {key: text for key, text in COLUMNS.items() if any(row.get(key) is not None for row in chosen)}
+    return Fitted("", present, chosen)
+
+
+def facts(lines: Iterable[tuple[str, str]]) -> Table:
+    """Names and what is to say of each, a line each."""
+    shown = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown.add_column(style="bold", no_wrap=True)
+    for name, text in lines:
+        shown.add_row(Text(name), Text(text, overflow="fold"))
+    return shown
 
 
 def details(experiment: "Experiment", result: Row | None, rows: list[Row]) -> Table:
     """Everything that is known of one run, a line each."""
-    shown = Table(show_header=False, box=None, pad_edge=False)
-    shown.add_column(style="bold")
-    for key in ("data", "partition", "model", "clients", "schedule", "clip", "defense", "attack"):
-        shown.add_row(key, str(_brief(getattr(experiment, key))))
-    shown.add_row("rounds", f"{len(rows)} of {experiment.rounds}, {experiment.cohort} clients each")
+    parts = ("data", "partition", "model", "clients", "schedule", "clip", "defense", "attack")
+    lines = [(key, _brief(getattr(experiment, key))) for key in parts]
+    lines.append(("rounds", f"{len(rows)} of {experiment.rounds}, {experiment.cohort} clients each"))
     if result is None:
-        shown.add_row("outcome", "not finished: run the same experiment again to go on")
+        lines.append(("outcome", "not finished: run the same experiment again to resume"))
     for key, value in (result or {}).items():
         if value is not None and key not in {"rounds", "environment", "digest"}:
-            shown.add_row(key.replace("_", " "), number(value))
+            lines.append((key.replace("_", " "), number(key, value)))
     if result is not None:
-        shown.add_row("made with", ", ".join(f"{k} {v}" for k, v in result["environment"].items()))
-    return shown
+        lines.append(("made with", ", ".join(f"{k} {v}" for k, v in result["environment"].items())))
+    return facts(lines)
 
 
 def _brief(spec: Any) -> str:
