@@ -1,5 +1,6 @@
 """Weak differential privacy: where the noise goes, that it can be replayed, and what it guarantees."""
 
+import importlib.util
 import math
 from dataclasses import replace
 
@@ -139,6 +140,8 @@ def test_a_result_says_what_the_noise_gives() -> None:
     assert 0 < noisy["epsilon"] < math.inf
     assert noisy["delta"] == 1e-5
     assert "Gaussian noise" in noisy["privacy"]
+    if importlib.util.find_spec("opacus"):
+        assert "if every round drew each client independently (Poisson sampling)" in noisy["privacy"]
     loud = sf.simulate(small.experiment(clip=sf.Unclipped(), defense=GaussianNoise(sigma=2.0)))
     assert loud["epsilon"] is None
     assert loud["privacy"] == "no guarantee: updates are not clipped"
@@ -149,6 +152,15 @@ def test_momentum_weakens_only_the_literal_noise() -> None:
         assert GaussianNoise(sigma=1.0, momentum=momentum).multiplier(5.0, 100, 0.2) == 0.2
     assert LiteralNoise(sigma=1.0).multiplier(5.0, 100, 0.2) == pytest.approx(100.0)
     assert LiteralNoise(sigma=1.0, momentum=0.9).multiplier(5.0, 100, 0.2) == pytest.approx(10.0)
+
+
+def test_the_literal_multiplier_is_a_bound_and_by_how_much_is_said() -> None:
+    # One update of length 1 changes all later steps by 1 / √(1 − ρ²) in ℓ2, not by 1 / (1 − ρ).
+    for rho, gap in ((0.5, 1.73), (0.9, 4.36)):
+        change = np.linalg.norm(rho ** np.arange(400))
+        assert (1 / change) / LiteralNoise(sigma=1.0, momentum=rho).multiplier(1.0, 1, 1.0) == pytest.approx(
+            gap, abs=0.01
+        )
 
 
 def test_what_one_update_changes_in_all_literal_steps_is_within_the_bound() -> None:
