@@ -5,7 +5,8 @@ from hypothesis import given, strategies as st
 
 import sparsefed as sf
 from sparsefed.core.knobs import Knob, knobs_of
-from sparsefed.core.spec import Spec, family_members
+from sparsefed.core.members import family_members
+from sparsefed.core.spec import Spec
 from sparsefed.defenses.base import Defense
 from sparsefed.protocol.clips import Clip
 from sparsefed.protocol.schedules import Schedule

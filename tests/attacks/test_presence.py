@@ -64,22 +64,25 @@ def test_the_attackers_share_is_that_of_the_pool_or_of_the_cohort():
 
 @pytest.mark.parametrize("presence", [sf.Pool(clients=2, first=21), Once(round=21), FixedPerRound(first=30)])
 def test_an_attack_that_would_never_come_is_refused(presence: Presence):
-    with pytest.raises(sf.SpecError, match="must begin in the 20 rounds, found round"):
+    with pytest.raises(
+        sf.SpecError,
+        match=r"`attack\.presence`: expected an attack that begins within `rounds` = 20, found round",
+    ):
         small.experiment(attack=small.attack(presence=presence))
 
 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"fraction": 1.5}, "`fraction`: Input should be less than 1, found 1.5"),
-        ({"fraction": 30}, "`fraction`: Input should be less than 1, found 30"),
-        ({"clients": 0.3}, "`clients`: Input should be a valid integer"),
-        ({"clients": 1.0}, "`clients`: Input should be a valid integer, found 1.0"),
-        ({"clients": True}, "`clients`: Input should be a valid integer, found True"),
-        ({"clients": "3"}, "`clients`: Input should be a valid integer, found '3'"),
-        ({}, "needs either `fraction` or `clients`, found neither"),
+        ({"fraction": 1.5}, "`fraction`: expected a number above 0 and below 1, found 1.5"),
+        ({"fraction": 30}, "`fraction`: expected a number above 0 and below 1, found 30"),
+        ({"clients": 0.3}, "`clients`: expected a whole number of at least 1"),
+        ({"clients": 1.0}, "`clients`: expected a whole number of at least 1, found 1.0"),
+        ({"clients": True}, "`clients`: expected a whole number of at least 1, found True"),
+        ({"clients": "3"}, "`clients`: expected a whole number of at least 1, found '3'"),
+        ({}, "expected either `fraction` or `clients`, found neither"),
         ({"fraction": 0.1, "clients": 3}, "found both"),
-        ({"clients": 3, "first": 5, "last": 4}, "`last` must not be before `first` = 5, found 4"),
+        ({"clients": 3, "first": 5, "last": 4}, "expected `last` of at least `first` = 5, found 4"),
     ],
 )
 def test_fraction_and_number_cannot_be_confused(wrong: dict[str, Any], complaint: str):

@@ -184,9 +184,9 @@ def test_crafting_leaves_the_model_and_the_memories_as_they_were(method: Method)
 
 
 def test_zero_epochs_are_an_error_and_so_is_a_clip_of_nothing():
-    with pytest.raises(sf.SpecError, match="`epochs`: Input should be greater than 0, found 0"):
+    with pytest.raises(sf.SpecError, match="`epochs`: expected a whole number of at least 1, found 0"):
         PGD(epochs=0)
-    with pytest.raises(sf.SpecError, match="`norm`: Input should be greater than 0, found 0"):
+    with pytest.raises(sf.SpecError, match="`norm`: expected a number above 0, found 0"):
         PGD(norm=0)
 
 

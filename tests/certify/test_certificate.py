@@ -22,7 +22,7 @@ from sparsefed.certify import OncePerEpoch, SampledPool, Study, WorstCase, certi
 from sparsefed.certify.report import certificate_table, plot_certificate, power
 from sparsefed.clients import FedAvg
 from sparsefed.core.errors import SpecError
-from sparsefed.core.spec import family_members
+from sparsefed.core.members import family_members
 from sparsefed.data import IID, Digits
 from sparsefed.defenses import Mean, Median, SparseFed, SubtractMasking
 from sparsefed.federation.experiment import Experiment

@@ -62,11 +62,14 @@ def test_a_function_starts_from_the_seed_like_every_model():
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"type": f"{HERE}:nowhere"}, "`model`: cannot load .*nowhere"),
-        ({"type": "no_such_module:build"}, "`model`: cannot load .*No module named"),
-        ({"type": ":build"}, "`model`: cannot load"),
-        ({"type": f"{HERE}:HERE"}, "`model`: .*is not a Model"),
-        ({"type": f"{HERE}:Holder"}, "`model`: .*Holder` is not a Model"),
+        ({"type": f"{HERE}:nowhere"}, "`model.type`: cannot load .*nowhere"),
+        ({"type": "no_such_module:build"}, "`model.type`: cannot load .*No module named"),
+        ({"type": ":build"}, "`model.type`: cannot load"),
+        (
+            {"type": f"{HERE}:HERE"},
+            "`model.type`: expected a function or a class that extends `Model`, found the value",
+        ),
+        ({"type": f"{HERE}:Holder"}, "`model.type`: expected .*, found the class `.*Holder`"),
         ({"type": f"{HERE}:build", "depth": 3}, r"`model`: .*build` cannot take .*'depth'"),
         ({"type": "Custom", "function": f"{HERE}:build", "options": {"depth": 3}}, "cannot take .*'depth'"),
         ({"type": "Custom", "function": f"{HERE}:HERE"}, "HERE` is not a function"),

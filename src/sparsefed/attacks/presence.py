@@ -24,7 +24,7 @@ class _Window(Presence):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.last is not None and self.last < self.first:
-            raise ValueError(f"`last` must not be before `first` = {self.first}, found {self.last}")
+            raise ValueError(f"expected `last` of at least `first` = {self.first}, found {self.last}")
         return self
 
     @property
@@ -52,7 +52,7 @@ class Pool(_Window):
     def _one_size(self) -> Self:
         if (self.fraction is None) == (self.clients is None):
             found = "neither" if self.clients is None else "both"
-            raise ValueError(f"needs either `fraction` or `clients`, found {found}")
+            raise ValueError(f"expected either `fraction` or `clients`, found {found}")
         return self
 
     def compromised(self, clients: int, seed: int) -> np.ndarray:

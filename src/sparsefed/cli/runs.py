@@ -94,11 +94,14 @@ def list_(family: str = "runs", *, runs: Runs = Path("runs"), json_: AsJson = Fa
 
     """
     from sparsefed.report import terminal
-    from sparsefed.report.catalog import members, past_runs
+    from sparsefed.report.catalog import Group, listing, past_runs
 
-    rows = past_runs(runs) if family == "runs" else members(family)
-    columns = {key: key.replace("_accuracy", " %") for key in (rows[0] if rows else {"name": ""})}
-    say_json(rows) if json_ else say(terminal.table("", columns, rows))
+    groups = [Group("", past_runs(runs))] if family == "runs" else listing(family)
+    if json_:
+        return say_json([row for group in groups for row in group.rows])
+    for title, rows in groups:
+        columns = {key: key.replace("_accuracy", " %") for key in (rows[0] if rows else {"name": ""})}
+        say(terminal.table(title, columns, rows))
 
 
 def table(

@@ -1,9 +1,22 @@
-"""The errors a person can act on: one line each, with what was found and what is needed."""
+"""The errors a person can act on: one line each, with what was expected and what was found."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
-__all__ = ["DataError", "RunError", "SparseFedError", "SpecError", "UpdateError", "named"]
+__all__ = [
+    "DataError",
+    "RunError",
+    "SparseFedError",
+    "SpecError",
+    "UpdateError",
+    "bare",
+    "did_you_mean",
+    "named",
+    "nearest",
+]
 
 
 class SparseFedError(ValueError):
@@ -11,7 +24,21 @@ class SparseFedError(ValueError):
 
 
 class SpecError(SparseFedError):
-    """A specification names an unknown key or an impossible value."""
+    """A specification names an unknown key or an impossible value.
+
+    It knows the keys that lead to it, so that whatever the specification is part of can complete them.
+    """
+
+    def __init__(
+        self, complaint: str, path: Sequence[str] = (), owner: str = "", unknown_key: bool = False
+    ) -> None:
+        self.complaint, self.path, self.unknown_key = complaint, tuple(path), unknown_key
+        place = f"`{'.'.join(map(bare, self.path))}`: " if self.path else ""
+        super().__init__((f"{owner}: " if owner else "") + place + " ".join(complaint.split()))
+
+    def seen_from(self, owner: str, path: Sequence[str] = ()) -> "SpecError":
+        """The same complaint about the whole that the specification is part of."""
+        return SpecError(self.complaint, [*path, *self.path], owner, self.unknown_key)
 
 
 class DataError(SparseFedError):
@@ -26,11 +53,33 @@ class RunError(SparseFedError):
     """A run folder is of another version, damaged, in use, or cannot be written."""
 
 
+for _error in (SparseFedError, SpecError, DataError, UpdateError, RunError):
+    _error.__module__ = "sparsefed"  # tracebacks name the class by where it is imported from
+
+
 @contextmanager
-def named(where: str, in_place_of: str = "") -> Iterator[None]:
-    """Say where an error happened, in front of its line or in place of how the line begins."""
+def named(where: str) -> Iterator[None]:
+    """Say where an error happened, in front of its line."""
     try:
         yield
     except SparseFedError as problem:
-        problem.args = (f"{where}: {str(problem).removeprefix(in_place_of)}",)
+        problem.args = (f"{where}: {problem}",)
         raise
+
+
+def bare(key: str) -> str:
+    """A key as TOML has it: in quotes where it must be."""
+    return key if re.fullmatch(r"[\w-]+", key) else json.dumps(key, ensure_ascii=not key.isprintable())
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The one of `names` that `name` is probably a misspelling of; empty if none is close."""
+    by_lower = {other.lower(): other for other in names}
+    close = get_close_matches(name.lower(), by_lower, 1)
+    return by_lower[close[0]] if close else ""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` with the nearest of `names`; empty if none is close."""
+    close = nearest(name, names)
+    return f"; did you mean `{close}`?" if close else ""

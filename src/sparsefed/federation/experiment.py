@@ -1,16 +1,18 @@
 """The whole specification of a run, as data: what a TOML file holds and what a result belongs to."""
 
-import tomllib
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
 from sparsefed.core.errors import SpecError
+from sparsefed.core.merge import Tree, merged
 from sparsefed.core.spec import Spec
+from sparsefed.core.toml import read_toml, toml_value
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
 from sparsefed.models import Model
@@ -56,14 +58,24 @@ class Experiment(Spec):
     last epoch."""
     precision: Literal["float32", "float64"] = "float32"
     """Type of the parameters and of all arithmetic on them."""
-    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: str = "cpu"
     """Where to compute: `cpu`, `cuda` or `cuda:N`."""
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise ValueError(f"expected `cpu`, `cuda` or `cuda:N`, found {device!r}")
+        return device
 
     @model_validator(mode="after")
     def _attack_in_time(self) -> Self:
         if self.attack is not None and self.attack.presence.starts > self.rounds:
-            found = self.attack.presence.starts
-            raise ValueError(f"an attack must begin in the {self.rounds} rounds, found round {found}")
+            found = f"round {self.attack.presence.starts}"
+            raise SpecError(
+                f"expected an attack that begins within `rounds` = {self.rounds}, found {found}",
+                ["attack", "presence"],
+            )
         return self
 
     @model_validator(mode="after")
@@ -75,33 +87,28 @@ class Experiment(Spec):
 
 def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment:
     """The experiment in a TOML file, after `key.path=value` changes; raises `SpecError` with file and key."""
+    tree = read_toml(Path(path), "an experiment")
     try:
-        table = tomllib.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file; needed: an experiment in TOML") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise SpecError(f"{path}: cannot be read as text: {problem}") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise SpecError(f"{path}: not TOML: {problem}") from None
-    for change in changes:
-        _apply(table, change)
-    try:
-        return Experiment(**table)
+        return Experiment(**merged(tree, _combined(changes)))
     except SpecError as problem:
-        raise SpecError(f"{path}: {str(problem).removeprefix('Experiment: ')}") from None
+        raise problem.seen_from(str(path)) from None
 
 
-def _apply(table: dict[str, Any], change: str) -> None:
-    """Carry out one `defense.k=5000`; values are TOML, and bare words are strings."""
-    key, equals, text = change.partition("=")
-    if not (equals and key.strip()):
-        raise SpecError(f"--set {change}: needs the form key.path=value")
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise SpecError(f"--set {change}: `{parent}` holds a value, not keys")
-    try:
-        table[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        table[last] = text.strip()
+def _combined(changes: Iterable[str]) -> Tree:
+    """All `defense.k=5000` as one tree of changes, so that their order does not matter.
+
+    Values are TOML; what is not TOML is text, so that words need no quotes.
+    """
+    tree: Tree = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        *parents, last = [word.strip() for word in key.split(".")]
+        if not (equals and all((*parents, last))):
+            raise SpecError(f"--set {change}: expected the form key.path=value")
+        part = tree
+        for parent in parents:
+            if not isinstance(part.get(parent), dict):
+                part[parent] = {}
+            part = part[parent]
+        part[last] = toml_value(text)
+    return tree

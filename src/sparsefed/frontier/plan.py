@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -12,14 +11,14 @@ from pydantic import Field
 
 from sparsefed.core.errors import SpecError, named
 from sparsefed.core.knobs import Knob, knobs_of
+from sparsefed.core.merge import Tree
 from sparsefed.core.spec import Spec
+from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
 from sparsefed.federation.experiment import Experiment, read_experiment
-from sparsefed.runs.tables import changed
+from sparsefed.federation.layers import layered
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
-
-Tree = dict[str, Any]
 
 _CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
 DEFENSES: Mapping[str, Tree] = {
@@ -59,10 +58,9 @@ class Plan(Spec):
 
     def experiment(self, defense: str) -> Experiment:
         """The unattacked experiment of one defense, before any knob is turned."""
-        tree = changed(self.base, self.defenses[defense], f"defenses.{defense}")
-        tree.pop("attack", None)
-        with named(f"defense `{defense}`", "Experiment: "):
-            return Experiment(**tree)
+        base = {key: value for key, value in self.base.items() if key != "attack"}
+        layers = {("base",): base, ("defenses", defense): self.defenses[defense]}
+        return layered(layers, f"defense `{defense}`")
 
     def searchable(self, defense: str) -> dict[str, Knob]:
         """What the search may turn; raises `SpecError` where there is nothing."""
@@ -119,12 +117,7 @@ def for_search(experiment: Experiment) -> Experiment:
 
 def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
     """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file; expected an experiment or a frontier in TOML") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise SpecError(f"{path}: expected TOML, found {problem}") from None
+    content = read_toml(path, "an experiment or a frontier")
     if "base" not in content:
         experiment = read_experiment(path, changes)
         tree = experiment.to_dict()
@@ -133,8 +126,11 @@ def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
         if own not in {str(change["defense"]["type"]) for change in DEFENSES.values()}:
             extra = {own: {key: tree[key] for key in ("clip", "defense")}}
         content = {"title": path.stem, "base": tree, "defenses": {**DEFENSES, **extra}}
-    with named(str(path), "Plan: "):
+    try:
         plan = Plan(**content)
+    except SpecError as problem:
+        raise problem.seen_from(str(path)) from None
+    with named(str(path)):
         for defense in plan.defenses:
             plan.searchable(defense)
     return plan

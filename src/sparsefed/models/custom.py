@@ -9,7 +9,7 @@ from torch import nn
 
 from sparsefed.core.code import code_files
 from sparsefed.core.errors import SpecError
-from sparsefed.core.spec import load
+from sparsefed.core.members import load
 from sparsefed.models.base import Model
 
 __all__ = ["Custom"]

@@ -1,52 +1,78 @@
-"""What there is to choose from: the members of each family, and the runs made so far."""
+"""What there is to choose from: families, their members and the keys of each, and the runs made so far."""
 
-import inspect
 from pathlib import Path
+from typing import NamedTuple
 
-from sparsefed.attacks import Method, Objective, Presence
-from sparsefed.clients import Clients
-from sparsefed.core.errors import SparseFedError, SpecError
-from sparsefed.core.spec import Spec, family_members
-from sparsefed.data import Data, Partition
+from sparsefed.attacks import Attack, Method, Objective, Presence
+from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean
+from sparsefed.core.keys import keys, summary
+from sparsefed.core.members import Part, families, family_members, is_own, load
 from sparsefed.defenses import Defense
-from sparsefed.models import Model
-from sparsefed.protocol.anchors import Anchor
-from sparsefed.protocol.clips import Clip
-from sparsefed.protocol.schedules import Schedule
+from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Row, find_record
+from sparsefed.runs.tables import Table
 
-__all__ = ["FAMILIES", "members", "past_runs"]
-
-FAMILIES: dict[str, type[Spec]] = {
-    "anchors": Anchor,
-    "clients": Clients,
-    "clips": Clip,
-    "data": Data,
-    "defenses": Defense,
-    "methods": Method,
-    "models": Model,
-    "objectives": Objective,
-    "partitions": Partition,
-    "presences": Presence,
-    "schedules": Schedule,
-}
+__all__ = ["Group", "choices", "listing", "members", "past_runs", "plural"]
 
 
-def members(family: str) -> list[Row]:
-    """Name, fields and meaning of every member of a family; `attacks` are three families at once."""
-    if family == "attacks":
-        return [row for part in ("objectives", "presences", "methods") for row in members(part)]
-    if family not in FAMILIES:
-        needed = ", ".join(["runs", "attacks", *FAMILIES])
-        raise SpecError(f"list {family}: unknown; needed: one of {needed}")
+class Group(NamedTuple):
+    """Rows under one heading."""
+
+    title: str
+    rows: list[Row]
+
+
+def listing(what: str) -> list[Group]:
+    """What `sparsefed list` prints for a family, for a member of one, for `attacks`, `experiment` or `table`.
+
+    A family gives its members, everything else its keys with type, default and meaning. Raises `SpecError`
+    for other names, with the nearest.
+    """
+    if what.lower() == "attacks":
+        return [Group(plural(part), members(part)) for part in (Objective, Presence, Method)]
+    known = choices()
+    by_lower = {name.lower(): spec for name, spec in known.items()}
+    spec = load(what) if ":" in what else by_lower.get(what.lower()) or by_lower.get(f"{what.lower()}s")
+    if not (isinstance(spec, type) and issubclass(spec, Part)):
+        hint = did_you_mean(what, [*known, "attacks", "runs"]) or ";"
+        possible = ", ".join(sorted(["attacks", "runs", *(name for name in known if name.islower())]))
+        raise SpecError(
+            f"list {what}: unknown name{hint} expected one of {possible}, or a name that they list"
+        )
+    if spec.family:
+        return [Group(plural(spec), members(spec))]
+    return [Group(f"{spec.__name__}: {summary(spec)}", [key._asdict() for key in keys(spec)])]
+
+
+def choices() -> dict[str, type[Part]]:
+    """Everything that a file can hold or name: families by their plural, members, and whole files."""
+    named: dict[str, type[Part]] = {"experiment": Experiment, "table": Table, "attack": Attack}
+    for family in families():
+        if not is_own(family):
+            named[plural(family)] = family
+            named |= {spec.__name__: spec for spec in family_members(family) if not is_own(spec)}
+    return named
+
+
+def members(family: type[Part]) -> list[Row]:
+    """Name, keys and meaning of every member of a family."""
     return [
         {
             "name": member.__name__,
-            "fields": _fields(member),
-            "meaning": (inspect.getdoc(member) or "").split("\n")[0],
+            "keys": ", ".join(
+                key.key + (f" = {key.default}" if key.default not in ("", "required") else "")
+                for key in keys(member)
+            ),
+            "meaning": summary(member),
         }
-        for member in sorted(family_members(FAMILIES[family]), key=lambda member: member.__name__)
+        for member in sorted(family_members(family), key=lambda member: member.__name__)
     ]
+
+
+def plural(family: type[Part]) -> str:
+    """What a family's members are called together, such as `defenses`."""
+    name = family.__name__.lower()
+    return name if name.endswith("s") or name == "data" else f"{name}s"
 
 
 def past_runs(runs: Path) -> list[Row]:
@@ -75,10 +101,3 @@ def _brief(defense: Defense) -> str:
     """Its name, and the one number that tells two of a kind apart in a list."""
     numbers = {"k": getattr(defense, "k", None), "f": getattr(defense, "f", None)}
     return " ".join([type(defense).__name__, *(f"{n}={v}" for n, v in numbers.items() if v is not None)])
-
-
-def _fields(member: type[Spec]) -> str:
-    shown = []
-    for name, field in member.model_fields.items():
-        shown.append(name if field.is_required() else f"{name}={field.default!r}")
-    return ", ".join(shown)

@@ -13,23 +13,22 @@ Cells are ordinary runs, so a table that was stopped goes on where it was and co
 """
 
 import statistics
-import tomllib
-from collections.abc import Iterator
-from copy import deepcopy
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sparsefed.core.errors import SpecError, named
+from sparsefed.core.errors import SpecError, did_you_mean, named
+from sparsefed.core.merge import Tree
 from sparsefed.core.spec import Spec
+from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.layers import layered
 from sparsefed.runs.record import Row
 from sparsefed.runs.simulate import METRICS
 
 __all__ = ["Cell", "Table", "markdown", "read_table", "summary"]
-
-Tree = dict[str, Any]
 
 
 class Table(Spec):
@@ -55,28 +54,25 @@ class Table(Spec):
     @model_validator(mode="after")
     def _sense(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"`seeds`: needs each seed once, found {self.seeds}")
+            raise SpecError(f"expected each seed once, found {self.seeds}", ["seeds"])
         for metric in self.metrics:
             if metric not in METRICS:
-                raise ValueError(f"`metrics`: unknown `{metric}`; needed: some of {', '.join(METRICS)}")
+                raise _unknown("metric", metric, METRICS, ["metrics"])
         for row, texts in self.reported.items():
             if row not in self.rows:
-                raise ValueError(f"`reported.{row}`: no such row; needed: one of {', '.join(self.rows)}")
-            if others := [metric for metric in texts if metric not in self.metrics]:
-                needed = f"one of {', '.join(self.metrics)}"
-                raise ValueError(f"`reported.{row}.{others[0]}`: not in `metrics`; needed: {needed}")
+                raise _unknown("row", row, self.rows, ["reported", row])
+            for metric in texts:
+                if metric not in self.metrics:
+                    raise _unknown("metric", metric, self.metrics, ["reported", row, metric])
         return self
 
     def cells(self) -> Iterator["Cell"]:
         """Every run of the table: all cells of the first seed, then of the next."""
         for seed in self.seeds:
-            for row, row_changes in self.rows.items():
-                for column, column_changes in self.columns.items():
-                    tree = changed(self.base, column_changes, f"columns.{column}")
-                    tree = changed(tree, row_changes, f"rows.{row}")
+            for row in self.rows:
+                for column in self.columns:
                     name = f"row `{row}`" + (f", column `{column}`" if column else "") + f", seed {seed}"
-                    with named(name, "Experiment: "):
-                        yield Cell(row, column, name, _experiment(tree, seed))
+                    yield Cell(row, column, name, _experiment(self, row, column, seed))
 
 
 class Cell(NamedTuple):
@@ -91,14 +87,12 @@ class Cell(NamedTuple):
 
 def read_table(path: Path) -> Table:
     """The table in a TOML file; raises `SpecError` naming file and key, also for a cell that cannot be."""
+    content = read_toml(path, "a table")
     try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file; needed: a table in TOML") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise SpecError(f"{path}: not a table in TOML: {problem}") from None
-    with named(str(path), "Table: "):
         table = Table(**content)
+    except SpecError as problem:
+        raise problem.seen_from(str(path)) from None
+    with named(str(path)):
         list(table.cells())
     return table
 
@@ -143,30 +137,22 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str, pic
     return f"# {table.title}\n\n{shown}{note}{grid}\n\n{foot}\n"
 
 
-def _experiment(tree: Tree, seed: int) -> Experiment:
-    if "seed" in tree:
-        raise SpecError("`seed`: not a cell's to choose; the table's `seeds` are")
-    return Experiment(**tree, seed=seed)
+def _experiment(table: Table, row: str, column: str, seed: int) -> Experiment:
+    layers = {
+        ("base",): table.base,
+        ("columns", column): table.columns[column],
+        ("rows", row): table.rows[row],
+    }
+    for place, changes in layers.items():
+        if "seed" in changes:
+            found = "expected no seed here; the table's `seeds` apply to every cell"
+            raise SpecError(found, [*place, "seed"])
+    return layered(layers, f"row `{row}`" + (f", column `{column}`" if column else ""), seed=seed)
 
 
-def changed(base: Tree, changes: Tree, place: str) -> Tree:
-    """`base` with `changes` laid over it; a part of another type replaces the old one whole."""
-    result, gone = deepcopy(base), changes.get("without", [])
-    if not isinstance(gone, list) or any(key not in list(base) for key in gone):
-        raise SpecError(f"`{place}.without`: needs a list of keys out of {', '.join(base)}; found {gone!r}")
-    for key in gone:
-        result.pop(key, None)
-    for key, value in changes.items():
-        if key == "without":
-            continue
-        old = result.get(key)
-        merges = (
-            isinstance(old, dict) and isinstance(value, dict) and value.get("type") in (None, old.get("type"))
-        )
-        result[key] = (
-            changed(old, value, f"{place}.{key}") if merges and isinstance(old, dict) else deepcopy(value)
-        )
-    return result
+def _unknown(what: str, name: str, known: Iterable[str], path: list[str]) -> SpecError:
+    hint = did_you_mean(name, known) or ";"
+    return SpecError(f"unknown {what} `{name}`{hint} expected one of {', '.join(known)}", path)
 
 
 def _spread(values: list[float | None]) -> Row:

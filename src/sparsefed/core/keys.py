@@ -1,0 +1,90 @@
+"""The keys of a spec as rows: what `help`, `sparsefed list` and the reference print, from one place.
+
+That place is the docstring below each field.
+"""
+
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from sparsefed.core.kinds import described, unwrapped
+
+__all__ = ["Key", "documented", "keys", "signature", "summary"]
+
+
+class Key(NamedTuple):
+    """One key of a spec."""
+
+    key: str
+    type: str
+    """What values it takes, in words."""
+    default: str
+    """As TOML has it; `required` where the key must be given, empty where leaving it out means nothing."""
+    meaning: str
+
+
+def keys(spec: type[BaseModel]) -> list[Key]:
+    """The keys of a spec, in the order of its fields."""
+    return [
+        Key(
+            name,
+            described(field.annotation, field.metadata),
+            "required" if field.is_required() else written(field.get_default(call_default_factory=True)),
+            " ".join((field.description or "").split()),
+        )
+        for name, field in spec.model_fields.items()
+    ]
+
+
+def summary(spec: type[BaseModel]) -> str:
+    """The first sentence of what a spec does."""
+    return " ".join((inspect.getdoc(spec) or "").partition("\n\n")[0].split())
+
+
+def documented(spec: type[BaseModel]) -> str:
+    """The docstring of a class with its keys in it, as `help` shows it."""
+    text = inspect.cleandoc(spec.__dict__.get("__doc__") or "")
+    if not spec.model_fields:
+        return text
+    rows = []
+    for name, kind, default, meaning in keys(spec):
+        rows += [f"{name} : {kind}" + (f", default {default}" if default != "required" else "")]
+        rows += textwrap.wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join([text, "", "Parameters", "----------", *rows, ""])
+
+
+def signature(spec: type[BaseModel]) -> inspect.Signature:
+    """How an instance is made, with the types of its keys as they are read."""
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty
+                if field.is_required()
+                else field.get_default(call_default_factory=True),
+                annotation=unwrapped(field.annotation)[0],
+            )
+            for name, field in spec.model_fields.items()
+        ]
+    )
+
+
+def written(value: Any) -> str:
+    """A default as TOML has it; empty for nothing."""
+    if isinstance(value, BaseModel):
+        given = {name: item for name, item in value if name in value.model_fields_set}
+        return written({"type": type(value).__name__, **given})
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key} = {written(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, str | Path):
+        return f'"{value}"'
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

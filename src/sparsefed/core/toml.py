@@ -1,0 +1,64 @@
+"""TOML files as dictionaries; what is no TOML is one line that says where."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sparsefed.core.errors import SpecError, did_you_mean
+
+__all__ = ["read_toml", "toml_value"]
+
+BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The content of a file that should hold `what`; raises `SpecError` naming the file and the line."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
+        raise SpecError(f"{path}: no such file; expected {what} in TOML{near}") from None
+    except IsADirectoryError:
+        raise SpecError(f"{path}: expected {what} in TOML, found a folder") from None
+    except OSError as problem:
+        raise SpecError(f"{path}: cannot be read: {problem.strerror}") from None
+    text = _text(path, content)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise SpecError(f"{path}: {_complaint(text, str(problem))}") from None
+    except (ValueError, RecursionError):  # Python's own limits
+        raise SpecError(f"{path}: expected TOML, found a number or a nesting beyond all measure") from None
+
+
+def toml_value(text: str) -> Any:
+    """The value of a TOML expression; text that is none stands for itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def _text(path: Path, content: bytes) -> str:
+    other = BYTE_ORDER_MARKS.get(content[:2])
+    if other:
+        raise SpecError(f"{path}: expected text in UTF-8, found {other}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content[: problem.start].count(b"\n") + 1
+        found = f"the byte 0x{content[problem.start]:02x} in line {line}"
+        raise SpecError(f"{path}: expected text in UTF-8, found {found}") from None
+
+
+def _complaint(text: str, problem: str) -> str:
+    """Where the text ceases to be TOML, with the line itself."""
+    why = re.sub(r" \(at .*\)$", "", problem)
+    why = f"{why[:1].lower()}{why[1:]}"
+    place = re.search(r"\(at line (\d+), column (\d+)\)$", problem)
+    if place is None:
+        return f"expected TOML, found the end of the file ({why})"
+    number = int(place[1])
+    line = " ".join(text.split("\n")[number - 1].split())
+    return f"line {number}: expected TOML, found `{line[:80]}` ({why})"
