@@ -111,3 +111,15 @@ def test_a_clip_that_is_no_length_is_refused(clip_norm: float):
     for updates in kinds(torch.ones(4, 3)):
         with pytest.raises(sf.UpdateError, match=f"expected a clip norm above 0, .* found {clip_norm}"):
             updates.admitted(clip_norm)
+
+
+def test_every_kind_shortens_what_single_precision_cannot_square():
+    matrix = torch.ones(4, 50)
+    matrix[1], matrix[2] = 1e30, torch.finfo(torch.float32).max
+    for updates in kinds(matrix):
+        admitted = updates.admitted(2.0)
+        assert admitted.count == 4
+        assert torch.allclose(admitted.norms(), torch.full((4,), 2.0, dtype=torch.float64))
+        assert torch.allclose(admitted.rows(), torch.full((4, 50), 2 / 50**0.5))
+        assert updates.norms().isfinite().all()
+        assert updates.mean().isfinite().all()
