@@ -75,7 +75,7 @@ class Affine(Layer):
 
 def pairs_are_cheaper(rows: int, fan_in: int, units: int) -> bool:
     """Whether all pairs of a client's rows are less work than its gradient `[units, fan_in]`."""
-    return rows * (fan_in + units) <= fan_in * units
+    return rows * (fan_in + units) < fan_in * units
 
 
 def squares_by_pairs(dz: Tensor, xs: list[Tensor], biases: int = 0) -> PerClient:

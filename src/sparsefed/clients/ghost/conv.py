@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Rows, Shared, Sums, squared_norms
-from sparsefed.clients.ghost.patches import direct_sums, gram_products, weight_gradient
+from sparsefed.clients.ghost.patches import depthwise_sums, direct_sums, gram_products, weight_gradient
 from sparsefed.clients.ghost.places import Places, as_images, per_group
 from sparsefed.core.types import PerClient
 
@@ -67,6 +67,8 @@ class ConvLayer(Layer):
 
     def _formed(self, images: Tensor, gradients: Tensor) -> Tensor:
         groups = self.module.groups
+        if groups > 1 and self.weight.shape[1] == 1:
+            return depthwise_sums(self.places.geometry, images, gradients, self.clients)
         images, gradients = (per_group(part, self.clients, groups) for part in (images, gradients))
         sums = direct_sums(self.places.geometry, images, gradients, self.clients * groups)
         return sums.unflatten(0, (-1, groups))

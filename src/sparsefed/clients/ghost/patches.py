@@ -14,7 +14,7 @@ from sparsefed.kernels import patches as compiled
 from sparsefed.kernels.compiled import runs_compiled
 from sparsefed.kernels.patches import Geometry
 
-__all__ = ["direct_sums", "gram_products", "weight_gradient"]
+__all__ = ["depthwise_sums", "direct_sums", "gram_products", "weight_gradient"]
 
 
 def direct_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tensor:
@@ -23,6 +23,27 @@ def direct_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tens
     if _runs_compiled(images, gradients) and compiled.fits(gradients):
         return compiled.direct_sums(geometry, images, gradients)
     return torch.bmm(_patches(geometry, images, gradients).mT, gradients.flatten(1, 3))
+
+
+def depthwise_sums(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Tensor:
+    """As `direct_sums`, for groups of a single channel: `[clients, channels, taps, units / channels]`.
+
+    Tap by tap, as units share nothing.
+    """
+    (up, left), (down, right), (below, beside) = geometry.padding, geometry.stride, geometry.dilation
+    channels, (rows, columns) = x.shape[1], dy.shape[2:]
+    padded = functional.pad(x, (left, left, up, up))
+    if dy.shape[1] > channels:
+        padded = padded.repeat_interleave(dy.shape[1] // channels, 1)
+    sums = []
+    for i in range(geometry.kernel[0]):
+        for j in range(geometry.kernel[1]):
+            under = padded[:, :, i * below :: down, j * beside :: right][:, :, :rows, :columns]
+            sums.append((under * dy).sum((2, 3)))
+    if geometry.bias:
+        sums.append(dy.sum((2, 3)))
+    per_client = torch.stack(sums, 1).unflatten(0, (clients, -1)).sum(1)  # [clients, taps, units]
+    return per_client.unflatten(2, (channels, -1)).transpose(1, 2)
 
 
 def gram_products(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> PerClient:

@@ -9,7 +9,7 @@ from sparsefed.clients.ghost.base import Layer, Outer, Shared, Words, pair_sums
 from sparsefed.clients.ghost.embedding import add_rows, rows_of_words
 from sparsefed.core.types import PerClient
 
-__all__ = ["by_forming", "by_pairs", "cross_terms"]
+__all__ = ["by_forming", "by_pairs", "cross_terms", "pairs_of_calls_are_cheaper"]
 
 
 def cross_terms(layers: list[Layer]) -> list[PerClient]:
@@ -31,9 +31,9 @@ def _inner(first: Shared, second: Shared) -> PerClient:
         return _of_words(first, second) if isinstance(second, Words) else _inner(second, first)
     if isinstance(first, Outer) and isinstance(second, Tensor):
         return by_forming(second, first)
-    if isinstance(first, Outer) and not isinstance(second, Tensor) and _pairs_are_cheaper(first, second):
-        return by_pairs(first, second)
-    return by_forming(first, second)
+    if isinstance(first, Tensor) or isinstance(second, Tensor):
+        return by_forming(first, second)
+    return (by_pairs if pairs_of_calls_are_cheaper(first, second) else by_forming)(first, second)
 
 
 def by_pairs(first: Outer, second: Outer | Words) -> PerClient:
@@ -56,11 +56,11 @@ def by_forming(first: Outer | Tensor, second: Shared) -> PerClient:
     return torch.linalg.vecdot(read.flatten(1), second.right.flatten(1))
 
 
-def _pairs_are_cheaper(first: Outer, second: Outer | Words) -> bool:
+def pairs_of_calls_are_cheaper(first: Outer, second: Outer | Words) -> bool:
     (rows, units), (others, fan_in) = first.left.shape[1:], second.right.shape[1:]
     if isinstance(second, Words):
-        return rows * others * fan_in <= rows * units * fan_in + others * fan_in
-    return rows * others * (units + fan_in) <= (rows + others) * units * fan_in
+        return 2 * rows * others < rows * units + others  # words are looked up, not multiplied: measured
+    return rows * others * (units + fan_in) < (rows + others) * units * fan_in
 
 
 def _of_words(first: Words, second: Words) -> PerClient:
