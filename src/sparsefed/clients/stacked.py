@@ -58,8 +58,8 @@ def worth_stacking(module: nn.Module) -> bool:
 class Stacked:
     """A source of the updates θ − θᵢ after local training, the same as the loop's up to rounding."""
 
-    def __init__(self, work: Work, training: LocalTraining) -> None:
-        self.work, self.training = work, training
+    def __init__(self, work: Work, training: LocalTraining, examples: int = EXAMPLES) -> None:
+        self.work, self.training, self.examples = work, training, min(examples, EXAMPLES)
         self.count, self.size = len(work.data.sizes), work.network.size
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Stacked:
         sizes = self.work.data.sizes
         for clients in cuts(sizes, np.argsort(sizes, kind="stable"), int(sizes.sum()) + 1):
             batch = min(self.training.batch_size or sizes[clients].max(), sizes[clients].max())
-            most = max(1, min(FLOATS // self.size, EXAMPLES // int(batch)))
+            most = max(1, min(FLOATS // self.size, self.examples // int(batch)))
             yield from np.array_split(clients, -(-len(clients) // most))
 
     def _train(self, clients: np.ndarray) -> Matrix:

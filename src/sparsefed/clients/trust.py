@@ -5,7 +5,6 @@ mix the examples of a batch, or draw random numbers. So every engine first compu
 a copy of the model in double precision, at perturbed parameters, against the loop.
 """
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -18,23 +17,22 @@ from torch import Tensor, nn
 
 from sparsefed.clients.base import LocalData, Work
 from sparsefed.clients.batched import Batched, Engine
-from sparsefed.clients.chunks import chunk_of
 from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.loop import Client, Loop
+from sparsefed.clients.parted import parted
 from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
 from sparsefed.clients.watch import who_draws
 from sparsefed.core.seeds import Stream, torch_generator
+from sparsefed.models.copies import perturbed
 from sparsefed.models.network import Network
+from sparsefed.models.passes import BYTES, examples_per_pass
 from sparsefed.protocol.lazy import Source
 
 __all__ = ["SlowModel", "fastest", "fastest_training"]
 
 TOLERANCE = 1e-9
 """Greatest relative difference to the loop, in double precision."""
-
-FLOATS = 2**26
-"""What the layers of a chunk may read and get as gradients, in numbers: 256 MiB in single precision."""
 
 _verdicts: "WeakKeyDictionary[nn.Module, dict[Any, Engine | None]]" = WeakKeyDictionary()
 
@@ -58,7 +56,17 @@ def fastest(work: Work, weight_decay: float, literal: Client) -> Source:
     if kind not in known:
         known[kind] = _choose(work, weight_decay, literal)
     engine = known[kind]
-    return Loop(work, literal) if engine is None else Batched(work, weight_decay, engine)
+    if engine is None:
+        return Loop(work, literal)
+
+    def alone(few: Work) -> Source:
+        inputs = few.data.inputs
+        if engine.channels_last and inputs.ndim == 4:
+            inputs = inputs.to(memory_format=torch.channels_last)
+        return Loop(few._replace(data=few.data._replace(inputs=inputs)), literal)
+
+    large = work.data.sizes > engine.examples
+    return parted(work, large, lambda some: Batched(some, weight_decay, engine), alone)
 
 
 def fastest_training(work: Work, training: LocalTraining, literal: Client) -> Source:
@@ -70,7 +78,11 @@ def fastest_training(work: Work, training: LocalTraining, literal: Client) -> So
     kind = (module.training, data.inputs.shape[1:], data.inputs.dtype)
     if kind not in known:
         known[kind] = not _problem(work, literal, lambda trial: Stacked(trial, training))
-    return Stacked(work, training) if known[kind] else Loop(work, literal)
+    if not known[kind]:
+        return Loop(work, literal)
+    most = examples_per_pass(module, data.inputs)
+    large = np.minimum(data.sizes, training.batch_size or data.sizes) > most
+    return parted(work, large, lambda some: Stacked(some, training, most), lambda some: Loop(some, literal))
 
 
 def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
@@ -78,13 +90,13 @@ def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
     images = any(isinstance(part, nn.Conv2d) for part in work.network.module.modules())
     batched, by_vmap = Engine(ghost_pass, channels_last=images), Engine(vmapped_pass)
     problem = _problem(work, literal, lambda trial: Batched(trial, weight_decay, batched))
+    most = examples_per_pass(work.network.module, work.data.inputs)
     if not problem:
-        return batched._replace(examples=max(1, int(FLOATS / _floats_per_example(work))))
+        return batched._replace(examples=most)
     if _problem(work, literal, lambda trial: Batched(trial, weight_decay, by_vmap)):
         return _warned(work, problem, "the literal loop", None)
-    return _warned(
-        work, problem, "torch.func", by_vmap._replace(examples=max(1, FLOATS // work.network.size))
-    )
+    rows = max(1, BYTES // (work.params.element_size() * work.network.size))
+    return _warned(work, problem, "torch.func", by_vmap._replace(examples=min(most, 4 * rows)))
 
 
 def _warned(work: Work, problem: str, shown: str, engine: Engine | None) -> Engine | None:
@@ -133,14 +145,9 @@ def _trial(work: Work) -> Work:
 
     A client that has fewer repeats them: sizes that differ show what padding does to the module.
     """
-    module = work.network.module
-    results = [value for part in module.modules() for value in vars(part).values() if _is_result(value)]
-    module = copy.deepcopy(module, {id(value): value.detach().clone() for value in results}).double()
-    network, generator = Network(module), torch_generator(0, Stream.PROBE)
+    generator = torch_generator(0, Stream.PROBE)
+    network = Network(perturbed(work.network.module, generator))
     params = network.vector()
-    for view in network.views(params):
-        spread = view.std().nan_to_num() if view.numel() > 1 else view.new_zeros(())
-        view.add_(torch.randn(view.shape, generator=generator).to(view) * (0.5 * spread).clamp(min=0.01))
     data, sizes = work.data, np.array([3, 2][: len(work.data.sizes)])
     starts = (np.cumsum(data.sizes) - data.sizes)[:2]
     parts = zip(starts, data.sizes[:2], sizes, strict=True)
@@ -151,17 +158,3 @@ def _trial(work: Work) -> Work:
         inputs = inputs.to(params).nan_to_num(0, 0, 0) + 0.1 * noise
     data = LocalData(data.clients[:2], inputs, labels, sizes)
     return work._replace(network=network, params=params, data=data, lr=work.lr or 1.0)
-
-
-def _is_result(value: Any) -> bool:
-    """Whether an attribute is a tensor that a module has computed and kept; such cannot be deep-copied."""
-    return isinstance(value, Tensor) and not value.is_leaf
-
-
-def _floats_per_example(work: Work) -> float:
-    """How many numbers the layers read, and get gradients for, per example of the first client."""
-    seen: list[int] = []
-    chunk = chunk_of(work.data, np.zeros(1, int))
-    work.network.bind(work.params)
-    ghost_pass(work.network.module, chunk, lambda layer, dy: seen.append(layer.x.numel() + dy.numel()))
-    return sum(seen) / len(chunk.labels)

@@ -1,6 +1,7 @@
 """What a model is worth to its owner and to the attacker, in percent as in the paper."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from sparsefed.attacks import Auxiliary
 from sparsefed.core.types import Vector
 from sparsefed.data import Dataset
 from sparsefed.models.network import IGNORED, Network, mean_cross_entropy
+from sparsefed.models.passes import examples_per_pass, is_separable
 
 __all__ = ["Evaluation", "class_accuracies", "error_avoided", "evaluate", "outsized_impact"]
 
@@ -42,8 +44,7 @@ def evaluate(network: Network, params: Vector, dataset: Dataset, auxiliary: Auxi
 
 def _evaluate(network: Network, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
     hits, scored, loss = [], [], 0.0
-    for x, y in zip(dataset.test.x.split(BATCH), dataset.test.y.split(BATCH), strict=True):
-        logits = network.module(network.as_precise(dataset.inputs(x)))
+    for logits, y in _outputs(network, dataset.test.x, dataset.test.y, dataset.inputs):
         count = int((y != IGNORED).sum())
         loss += float(mean_cross_entropy(logits, y)) * count if count else 0.0
         hits.append(_hits(logits, y))
@@ -73,10 +74,7 @@ def class_accuracies(
         return []
     with network.evaluating():
         network.bind(params)
-        hits = [
-            _hits(network.module(network.as_precise(dataset.inputs(x))), y)
-            for x, y in zip(dataset.test.x.split(BATCH), truth.split(BATCH), strict=True)
-        ]
+        hits = [_hits(logits, y) for logits, y in _outputs(network, dataset.test.x, truth, dataset.inputs)]
     right = truth[rest & (torch.cat(hits) > 0)].bincount(minlength=dataset.classes)
     total = truth[rest].bincount(minlength=dataset.classes)
     return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
@@ -108,10 +106,21 @@ def _rest(dataset: Dataset, auxiliary: Auxiliary | None) -> Tensor:
 def _attack_accuracy(network: Network, auxiliary: Auxiliary) -> float:
     hits = total = 0
     inputs, labels = auxiliary.aims
-    for x, y in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
-        hits += int(_hits(network.module(x), y).sum())
+    for logits, y in _outputs(network, inputs, labels, lambda x: x):
+        hits += int(_hits(logits, y).sum())
         total += int((y != IGNORED).sum())
     return 100 * hits / total if total else math.nan
+
+
+def _outputs(
+    network: Network, x: Tensor, labels: Tensor, inputs_of: Callable[[Tensor], Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and labels, batch after batch: of `BATCH` examples, or of fewer where these take much memory."""
+    module, sample, most = network.module, network.as_precise(inputs_of(x[:3])), BATCH
+    if is_separable(module, sample):
+        most = min(BATCH, examples_per_pass(module, sample))
+    for part, y in zip(x.split(most), labels.split(most), strict=True):
+        yield module(network.as_precise(inputs_of(part))), y
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:

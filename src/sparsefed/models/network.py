@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,15 @@ from torch.nn.parameter import is_lazy
 from sparsefed.core.errors import SpecError
 from sparsefed.core.seeds import Stream, seeded
 from sparsefed.core.types import Vector
+from sparsefed.models.passes import examples_per_pass, is_separable
 
 __all__ = ["IGNORED", "Network", "in_evaluation", "mean_cross_entropy"]
 
 IGNORED = -100
 """Label of a position that neither the loss nor an accuracy counts (PyTorch's own convention)."""
+
+FEW = 4
+"""So few examples are not worth cutting up."""
 
 
 class Network:
@@ -81,11 +86,36 @@ class Network:
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy over the labels that are not `IGNORED`, at the bound parameters."""
-        return mean_cross_entropy(self.module(inputs), labels)
+        parts = self.parts(inputs, labels)
+        return reduce(torch.add, (share * mean_cross_entropy(self.module(x), y) for x, y, share in parts))
 
     def gradient(self, inputs: Tensor, labels: Tensor) -> Vector:
-        """∇θ of `loss` at the bound parameters, flattened; 0 where the loss does not depend on them."""
-        loss = self.loss(inputs, labels)
+        """∇θ of `loss` at the bound parameters, flattened; 0 where the loss does not depend on them.
+
+        In several passes where the examples are many, so that memory does not grow with them.
+        """
+        parts = self.parts(inputs, labels)
+        return reduce(torch.add, (share * self._gradient(x, y) for x, y, share in parts))
+
+    def parts(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Examples cut up for several passes, with each part's share of the labels that are not `IGNORED`.
+
+        In one part where the module lets the examples of a batch see each other.
+        """
+        most = FEW if len(labels) <= FEW else examples_per_pass(self.module, inputs)
+        if len(labels) <= most or not is_separable(self.module, inputs):
+            yield inputs, labels, 1.0
+            return
+        counts = torch.stack([(part != IGNORED).sum() for part in labels.split(most)]).tolist()
+        for x, y, count in zip(inputs.split(most), labels.split(most), counts, strict=True):
+            if count:
+                yield x, y, count / sum(counts)
+        if not sum(counts):
+            yield inputs[:1], labels[:1], 1.0
+
+    def _gradient(self, inputs: Tensor, labels: Tensor) -> Vector:
+        """`gradient` in a single pass."""
+        loss = mean_cross_entropy(self.module(inputs), labels)
         if not loss.requires_grad:
             return torch.zeros_like(self.vector())
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
