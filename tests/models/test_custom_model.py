@@ -98,6 +98,15 @@ def test_a_function_must_return_a_module():
         Custom(function=f"{HERE}:build_a_number").network((64,), 10, seed=0)
 
 
+def test_a_file_that_an_option_names_is_one_that_the_run_depends_on(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"1")
+    model = Custom(function=f"{HERE}:build_bad", options={"kind": str(tmp_path / "weights.pt")})
+    assert tmp_path / "weights.pt" in model.sources().values()
+    assert Custom(function=f"{HERE}:build_bad", options={"kind": "few"}).sources().keys() == {
+        name for name in model.sources() if not name.endswith("weights.pt")
+    }
+
+
 def test_the_projects_own_models_are_named_without_their_module():
     assert MLP().to_dict()["type"] == "MLP"
 

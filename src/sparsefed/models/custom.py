@@ -1,6 +1,7 @@
 """A model of the user's own, from a plain function: `type = "my_module:build"`."""
 
 import inspect
+import os
 from pathlib import Path
 from typing import Self
 
@@ -20,13 +21,13 @@ class Custom(Model):
 
     `{"type": "my_module:build", "depth": 3}` is short for
     `Custom(function="my_module:build", options={"depth": 3})`. The function takes its randomness
-    from PyTorch's global generator, so that the experiment's seed decides the initial weights.
+    from the global generators, so that the experiment's seed decides the initial weights.
     """
 
     function: str
     """Where the function is: `module:name`, importable."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Its keyword arguments."""
+    """Its keyword arguments. The run depends on every file that one of them names, such as one of weights."""
 
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:
@@ -48,4 +49,8 @@ class Custom(Model):
         return module
 
     def sources(self) -> dict[str, Path]:
-        return code_files(load(self.function))
+        texts = [value for value in self.options.values() if isinstance(value, str)]
+        return {
+            **code_files(load(self.function)),
+            **{text: Path(text) for text in texts if os.path.isfile(text)},  # noqa: PTH113 (never raises)
+        }
