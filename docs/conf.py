@@ -5,6 +5,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from sparsefed.core.keys import KEYS
 from sparsefed.core.spec import Spec
 
 project = "sparsefed"
@@ -51,6 +52,14 @@ def signature_of_fields(app: Sphinx, what: str, name: str, obj: Any, *rest: Any)
     return f"({', '.join(words)})", ""
 
 
+def keys_once(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> None:
+    """A spec's docstring ends with its keys; here the fields follow with the same text."""
+    lines: list[str] = rest[-1]
+    if what == "class" and issubclass(obj, Spec) and KEYS in lines:
+        del lines[lines.index(KEYS) :]
+
+
 def setup(app: Sphinx) -> None:
     """Hook the above into autodoc."""
     app.connect("autodoc-process-signature", signature_of_fields)
+    app.connect("autodoc-process-docstring", keys_once)

@@ -12,7 +12,10 @@ from pydantic import BaseModel
 
 from sparsefed.core.kinds import described, unwrapped
 
-__all__ = ["Key", "documented", "keys", "signature", "summary"]
+__all__ = ["KEYS", "Key", "documented", "keys", "signature", "summary"]
+
+KEYS = "Keys:"
+"""What stands above the keys in a docstring."""
 
 
 class Key(NamedTuple):
@@ -53,7 +56,7 @@ def documented(spec: type[BaseModel]) -> str:
     for name, kind, default, meaning in keys(spec):
         rows += [f"{name} : {kind}" + (f", default {default}" if default != "required" else "")]
         rows += textwrap.wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join([text, "", "Parameters", "----------", *rows, ""])
+    return "\n".join([text, "", KEYS, "", *rows, ""])
 
 
 def signature(spec: type[BaseModel]) -> inspect.Signature:

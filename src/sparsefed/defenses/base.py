@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sparsefed.core.errors import UpdateError
+from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient, Vector
@@ -113,9 +113,17 @@ class Aggregate(Defense):
 
     def step(self, updates: Updates, state: Velocity, lr: float = 1.0) -> tuple[Vector, Velocity]:
         check_size(self, updates, state.velocity.numel())
-        aggregate = as_precise(self, self.aggregate(updates), state.velocity)
+        aggregate = as_precise(self, self._one_vector(updates, state.velocity), state.velocity)
         velocity = self.momentum * state.velocity + aggregate  # R ← ρR + u
         return lr * velocity, Velocity(velocity)  # θ ← θ − λR
+
+    def _one_vector(self, updates: Updates, like: Vector) -> Vector:
+        """What `aggregate` returns, checked to be a vector: shapes that broadcast would pass unseen."""
+        found = self.aggregate(updates)
+        if not (isinstance(found, Tensor) and found.shape == like.shape):
+            shape = f"shape {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise SpecError(f"{self!r}: expected an aggregate of shape {list(like.shape)}, found {shape}")
+        return found
 
 
 def check_size(rule: Defense, updates: Updates, size: int) -> None:

@@ -25,6 +25,7 @@ from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.layers import layered
+from sparsefed.federation.rehearsal import in_miniature, rehearse
 from sparsefed.runs.record import Row
 from sparsefed.runs.simulate import METRICS
 
@@ -93,8 +94,19 @@ def read_table(path: Path) -> Table:
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
     with named(str(path)):
-        list(table.cells())
+        _rehearse(table)
     return table
+
+
+def _rehearse(table: Table) -> None:
+    """Try each of the user's own parts once; this reads all cells."""
+    tried = set()
+    for cell in table.cells():
+        toy = in_miniature(cell.experiment)
+        if toy is not None and toy.digest() not in tried:
+            tried.add(toy.digest())
+            with named(f"row `{cell.row}`" + (f", column `{cell.column}`" if cell.column else "")):
+                rehearse(toy)
 
 
 def summary(table: Table, results: list[tuple[Cell, Row]]) -> list[Row]:
