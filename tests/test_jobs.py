@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,12 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small
 
 import sparsefed as sf
+from sparsefed.runs.cells import run_cells
 from sparsefed.runs.jobs import side_by_side
+from sparsefed.runs.tables import markdown, read_table, summary
 
 TABLE = """
 title = "Two rules"
@@ -42,10 +46,44 @@ def test_runs_side_by_side_end_like_runs_one_by_one(tmp_path: Path):
         assert _untimed(found[name]) == _untimed(alone)
 
 
-def test_an_error_in_one_run_is_raised_here_with_its_name(tmp_path: Path):
-    bad = small.experiment(cohort=101)
-    with pytest.raises(sf.SpecError, match=r"^large: a cohort of 101 needs as many clients"):
-        list(side_by_side([("large", bad), ("right", small.experiment())], tmp_path, jobs=2, threads=1))
+class Failing(sf.Mean):
+    """A rule of the user's own that fails, in one of three ways."""
+
+    how: str
+
+    def step(self, updates: Any, state: Any, lr: float = 1.0) -> Any:
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "refused":
+            raise sf.UpdateError("no such round")
+        raise ZeroDivisionError("of its own")
+
+
+def test_runs_that_fail_do_not_stop_the_others(tmp_path: Path):
+    experiments = [
+        (how, small.experiment(defense=Failing(how=how))) for how in ("killed", "broken", "refused")
+    ]
+    experiments += [(f"right {seed}", small.experiment(seed=seed, rounds=3)) for seed in range(3)]
+    found = dict(side_by_side(experiments, tmp_path, jobs=2, threads=1))
+    assert "its process was killed" in str(found["killed"])
+    assert re.search(r"ZeroDivisionError in test_jobs.py, line \d+: of its own", str(found["broken"]))
+    assert str(found["refused"]) == "no such round"
+    assert [found[f"right {seed}"]["rounds"] for seed in range(2)] == [3, 3]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_table_finishes_its_other_cells_and_says_which_failed_and_why(tmp_path: Path, jobs: int):
+    text = TABLE.format(rounds=3) + "[rows.large]\ncohort = 101\ndefense = { type = 'Mean' }"
+    (tmp_path / "table.toml").write_text(text)
+    table = read_table(tmp_path / "table.toml")
+    results = list(run_cells(table.cells(), tmp_path / "runs", jobs=jobs))
+    lines = summary(table, results)
+    assert [(line["row"], line["n"], list(line["failed"])) for line in lines] == [
+        ("mean", 2, []),
+        ("SparseFed", 2, []),
+        ("large", 0, [0, 1]),
+    ]
+    assert "- row `large`, seed 0: a cohort of 101" in markdown(table, lines, {}, "")
 
 
 @pytest.mark.parametrize("seeds", ["[0, 1]", "[0]"], ids=["all busy", "one process idle"])
@@ -67,7 +105,7 @@ def test_a_table_of_two_jobs_that_was_stopped_goes_on_where_it_was(tmp_path: Pat
     assert min(lengths) > 1
 
 
-def test_a_run_that_fails_stops_the_one_beside_it_which_saves(tmp_path: Path):
+def test_when_the_caller_stops_listening_the_runs_save(tmp_path: Path):
     long, bad = small.experiment(rounds=100_000), small.experiment(cohort=101)
 
     def both() -> Iterator[tuple[str, sf.Experiment]]:
@@ -75,8 +113,9 @@ def test_a_run_that_fails_stops_the_one_beside_it_which_saves(tmp_path: Path):
         wait_for((tmp_path / long.digest() / "state.safetensors").exists)
         yield "bad", bad
 
-    with pytest.raises(sf.SpecError, match="a cohort of 101 needs as many clients"):
-        list(side_by_side(both(), tmp_path, jobs=2, threads=1))
+    ended = side_by_side(both(), tmp_path, jobs=2, threads=1)
+    assert next(ended)[0] == "bad"
+    ended.close()
     assert len((tmp_path / long.digest() / "rounds.jsonl").read_text().splitlines()) > 1
     assert not active_children()
 

@@ -20,7 +20,9 @@ from sparsefed.cli.parts import (
 )
 
 if TYPE_CHECKING:
-    from sparsefed.runs.record import Row
+    from collections.abc import Generator
+
+    from sparsefed.runs.record import Outcome, Row
     from sparsefed.runs.tables import Cell, Table
 
 __all__ = ["demo", "list_", "run", "show", "table"]
@@ -141,9 +143,10 @@ def table(
     use_threads(threads)
     plan = read_table(spec)
     with named(str(spec)):
-        results = _side_by_side(plan, runs, jobs, threads or 1) if jobs > 1 else _one_by_one(plan, runs)
+        results = _run_cells(plan, runs, jobs, threads or 1)
     lines = summary(plan, results)
-    made = (results[-1][1]["environment"], f"sparsefed table {spec.as_posix()}")
+    environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
+    made = (environment, f"sparsefed table {spec.as_posix()}")
     say_json(lines) if json_ else print(markdown(plan, lines, *made))
     if out is not None:
         picture = "" if plot is None else os.path.relpath(plot, out.parent)
@@ -151,43 +154,33 @@ def table(
             write_atomically(out, markdown(plan, lines, *made, picture).encode())
     if plot is not None:
         _plot_table(plot, plan, results, runs)
+    for cell, end in results:
+        if not isinstance(end, dict):
+            with named(f"{spec}: {cell.name}"):
+                raise end
 
 
-def _one_by_one(plan: "Table", runs: Path) -> "list[tuple[Cell, Row]]":
-    from sparsefed.core.errors import named
-    from sparsefed.report.progress import watched
-    from sparsefed.runs.record import Record
-    from sparsefed.runs.simulate import play
+def _run_cells(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tuple[Cell, Outcome]]":
+    from sparsefed.report.progress import counted, watched
+    from sparsefed.runs.cells import run_cells
 
-    results = []
-    for cell in plan.cells():
+    def follow(cell: "Cell", rows: "Generator[Row, None, Row]") -> "Row":
         title = f"{cell.row} {cell.column} seed {cell.experiment.seed}"
-        with resumable(Record(runs, cell.experiment).folder), named(cell.name):
-            row = watched(title, cell.experiment.rounds, play(cell.experiment, runs))
-        results.append((cell, row))
-    return results
-
-
-def _side_by_side(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tuple[Cell, Row]]":
-    from sparsefed.report.progress import counted
-    from sparsefed.runs.jobs import side_by_side
+        return watched(title, cell.experiment.rounds, rows)
 
     cells = list(plan.cells())
-    different = {cell.experiment.digest(): cell for cell in cells}  # equal cells are one run
-    queue = [(cell.name, cell.experiment) for cell in different.values()]
-    with resumable(runs), closing(side_by_side(queue, runs, jobs, threads)) as ended:
-        found = dict(counted(len(queue), ended))
-    return [(cell, found[different[cell.experiment.digest()].name]) for cell in cells]
+    with resumable(runs), closing(run_cells(cells, runs, jobs=jobs, threads=threads, follow=follow)) as ended:
+        return list(counted(len(cells), ended) if jobs > 1 else ended)
 
 
-def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Row]]", runs: Path) -> None:
+def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> None:
     from sparsefed.report.plots import plot_accuracies, plot_columns
     from sparsefed.runs.record import Record
 
     seed = plan.seeds[0]
     curves: dict[str, dict[str, list[Row]]] = {column: {} for column in plan.columns}
-    for cell, _ in results:
-        if cell.experiment.seed == seed:
+    for cell, end in results:
+        if cell.experiment.seed == seed and isinstance(end, dict):
             curves[cell.column][cell.row] = Record(runs, cell.experiment).rows()
     title = f"{plan.title} (seed {seed})"
     if len(curves) == 1:

@@ -194,7 +194,8 @@ class _Work:
 
     def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
         if self.jobs > 1:
-            yield from side_by_side(feed, self.runs, self.jobs, self.threads)
+            for key, outcome in side_by_side(feed, self.runs, self.jobs, self.threads):
+                yield key, None if isinstance(outcome, SparseFedError) else outcome
             return
         for key, experiment in feed:
             try:

@@ -2,58 +2,89 @@
 
 import os
 import signal
-from collections.abc import Generator, Iterable
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from sparsefed.core.allocator import keep_large_blocks
-from sparsefed.core.errors import RunError, named
+from sparsefed.core.errors import RunError, SparseFedError
 from sparsefed.core.interrupts import interruptible, postponed
 from sparsefed.federation.experiment import Experiment
-from sparsefed.runs.record import Row
+from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import simulate
 
-__all__ = ["side_by_side"]
+__all__ = ["attempted", "side_by_side"]
+
+
+Named = tuple[str, Experiment]
 
 
 def side_by_side(
-    experiments: Iterable[tuple[str, Experiment]], runs: Path, jobs: int, threads: int
-) -> Generator[tuple[str, Row], None, None]:
-    """Run different experiments, `jobs` at a time with `threads` threads each; yields name and result.
+    experiments: Iterable[Named], runs: Path, jobs: int, threads: int, fresh: bool = False
+) -> Generator[tuple[str, Outcome], None, None]:
+    """Run different experiments, `jobs` at a time with `threads` threads each; yields name and outcome.
 
-    When one fails, or the caller stops listening, the others save and stop, and the error is raised here,
-    with the name in front.
+    A run that fails does not stop the others, not even by taking its process with it. When the caller stops
+    listening, all runs save and stop.
     """
     queue = iter(experiments)
-    busy: dict[Future[Row], str] = {}
+    work = partial(_pooled, runs=runs, threads=threads, fresh=fresh)
+    while suspects := (yield from work(queue, jobs=jobs)):
+        for suspect in suspects:  # one of them took the pool with it: which, each shows by itself
+            if (yield from work(iter([suspect]), jobs=1)):
+                why = "its process was killed, perhaps for lack of memory; the same command resumes it"
+                yield suspect[0], RunError(why)
+
+
+def _pooled(
+    queue: Iterator[Named], runs: Path, jobs: int, threads: int, fresh: bool
+) -> Generator[tuple[str, Outcome], None, list[Named]]:
+    """Work through `queue` in one pool of processes; returns what was under way when it broke."""
+    under_way: dict[str, Experiment] = {}
+    busy: dict[Future[Outcome], str] = {}
     context = get_context("spawn")  # a fork would inherit the threads of compiled kernels
     others, stopping = active_children(), context.Event()
     with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(threads, stopping)) as pool:
         try:
             while True:
                 for name, experiment in queue:
+                    under_way[name] = experiment
                     with postponed(signal.SIGINT):  # Ctrl-C reaches every process of a terminal
-                        busy[pool.submit(_run, experiment, runs)] = name
+                        busy[pool.submit(_run, experiment, runs, fresh)] = name
                     if len(busy) == jobs:
                         break
                 if not busy:
-                    return
+                    return []
                 for done in wait(busy, return_when=FIRST_COMPLETED).done:
                     name = busy.pop(done)
-                    with named(name):
-                        result = done.result()
-                    yield name, result
+                    outcome = done.result()
+                    del under_way[name]
+                    yield name, outcome
         except BrokenProcessPool:
-            problem = "a run's process was killed, for lack of memory perhaps"
-            raise RunError(f"{problem}; the same command goes on, and fewer jobs need less") from None
+            return list(under_way.items())
         finally:
             stopping.set()
             _interrupt([child for child in active_children() if child not in others])
+
+
+def attempted(run: Callable[[], Row]) -> Outcome:
+    """The result of a run, or why it has none."""
+    try:
+        return run()
+    except SparseFedError as problem:
+        return problem
+    except Exception as problem:  # in code of the user's own, most likely: the other runs go on
+        last = traceback.extract_tb(problem.__traceback__)[-1]
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+        why = " ".join(str(problem).split())
+        return RunError(f"{type(problem).__name__} in {place}: {why}")
 
 
 class _Worker:
@@ -74,12 +105,12 @@ def _prepare(threads: int, stopping: Event) -> None:
     torch.set_num_threads(threads)
 
 
-def _run(experiment: Experiment, runs: Path) -> Row:
+def _run(experiment: Experiment, runs: Path, fresh: bool) -> Outcome:
     """`simulate`, which a SIGTERM interrupts."""
     with interruptible(signal.SIGTERM):
         if _Worker.stopping.is_set():
             raise KeyboardInterrupt
-        return simulate(experiment, runs)
+        return attempted(partial(simulate, experiment, runs, fresh))
 
 
 def _interrupt(children: list[BaseProcess]) -> None:

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sparsefed.core.errors import RunError, SpecError
+from sparsefed.core.errors import RunError, SparseFedError, SpecError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import changed, own_files
 
-__all__ = ["FORMAT", "Record", "Row", "find_record", "refuse_stale", "to_json"]
+__all__ = ["FORMAT", "Outcome", "Record", "Row", "find_record", "refuse_stale", "to_json"]
 
 FORMAT = 2
 """Version of the folder's files; a folder of another version is refused."""
@@ -22,6 +22,9 @@ FORMAT = 2
 FILES = ("spec.json", "rounds.jsonl", "state.safetensors", "result.json")
 
 Row = dict[str, Any]
+
+Outcome = Row | SparseFedError
+"""What became of a run: its result, or why it has none."""
 
 
 class Record:

@@ -16,7 +16,7 @@ from sparsefed.runs.journal import Journal, Saved, opened
 from sparsefed.runs.record import Row
 from sparsefed.runs.results import METRICS, compose, environment, is_ruined, plain
 
-__all__ = ["METRICS", "play", "simulate"]
+__all__ = ["METRICS", "finished", "play", "simulate"]
 
 
 def simulate(experiment: Experiment, runs: Path | str | None = None, fresh: bool = False) -> Row:
@@ -26,7 +26,11 @@ def simulate(experiment: Experiment, runs: Path | str | None = None, fresh: bool
     read, not repeated. `RunError` where that folder is damaged, or its files of data or code have changed
     since; with `fresh` the run is then started over.
     """
-    rows = play(experiment, runs, fresh)
+    return finished(play(experiment, runs, fresh))
+
+
+def finished(rows: Generator[Row, None, Row]) -> Row:
+    """The result that `play` returns, once all of its rows were asked for."""
     while True:
         try:
             next(rows)

@@ -19,14 +19,14 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sparsefed.core.errors import SpecError, did_you_mean, named
+from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean, named
 from sparsefed.core.merge import Tree
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.layers import layered
 from sparsefed.federation.rehearsal import in_miniature, rehearse
-from sparsefed.runs.record import Row
+from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import METRICS
 
 __all__ = ["Cell", "Table", "markdown", "read_table", "summary"]
@@ -109,14 +109,20 @@ def _rehearse(table: Table) -> None:
                 rehearse(toy)
 
 
-def summary(table: Table, results: list[tuple[Cell, Row]]) -> list[Row]:
-    """One line per cell: n, and of every metric the mean, the standard deviation and each seed's value."""
+def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
+    """One line per cell: n, and of every metric the mean, the standard deviation and each seed's value.
+
+    What failed is told under `failed`, by seed and reason.
+    """
     lines = []
     for row in table.rows:
         for column in table.columns:
-            found = [result for cell, result in results if (cell.row, cell.column) == (row, column)]
+            mine = [(cell, end) for cell, end in results if (cell.row, cell.column) == (row, column)]
+            failed = {cell.experiment.seed: str(end) for cell, end in mine if isinstance(end, SparseFedError)}
+            found = [end for _, end in mine if not isinstance(end, SparseFedError)]
             line: Row = {"row": row, "column": column, "seeds": table.seeds, "n": len(found)}
-            line["outcome"] = ", ".join(sorted({result["outcome"] for result in found}))
+            outcomes = {result["outcome"] for result in found} | ({"failed"} if failed else set())
+            line |= {"outcome": ", ".join(sorted(outcomes)), "failed": failed}
             for metric in table.metrics:
                 line[metric] = _spread([result.get(metric) for result in found])
                 line[metric]["reported"] = table.reported.get(row, {}).get(metric)
@@ -146,7 +152,17 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str, pic
     shown = f"![Accuracies of the first seed over the rounds]({picture})\n\n" if picture else ""
     note = f"{table.note.strip()}\n\n" if table.note else ""
     foot = f"Mean ± standard deviation over n seeds. Made with {made}, by `{command}`."
-    return f"# {table.title}\n\n{shown}{note}{grid}\n\n{foot}\n"
+    return f"# {table.title}\n\n{shown}{note}{grid}\n\n{_failures(lines)}{foot}\n"
+
+
+def _failures(lines: list[Row]) -> str:
+    """A list of the cells that failed, and why."""
+    told = [
+        f"- row `{line['row']}`, column `{line['column']}`, seed {seed}: {why}\n".replace(", column ``", "")
+        for line in lines
+        for seed, why in line["failed"].items()
+    ]
+    return f"Failed:\n\n{''.join(told)}\n" if told else ""
 
 
 def _experiment(table: Table, row: str, column: str, seed: int) -> Experiment:

@@ -1,0 +1,65 @@
+"""All cells of a table, one by one or side by side: a cell that fails does not stop the others."""
+
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from pathlib import Path
+
+from sparsefed.core.errors import RunError
+from sparsefed.runs.jobs import attempted, side_by_side
+from sparsefed.runs.record import Outcome, Record, Row, refuse_stale
+from sparsefed.runs.simulate import finished, play
+from sparsefed.runs.tables import Cell
+
+__all__ = ["run_cells"]
+
+Follow = Callable[[Cell, Generator[Row, None, Row]], Row]
+"""What exhausts the rows of a cell that runs in this process, and returns its result."""
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    runs: Path,
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+    fresh: bool = False,
+    follow: Follow = lambda _, rows: finished(rows),
+) -> Generator[tuple[Cell, Outcome], None, None]:
+    """Run every cell that has not run yet; yields each cell with its result, or with why it has none.
+
+    Equal cells are one run. With several `jobs`, each runs in a process with `threads` threads; else `follow`
+    sees every round. Raises `RunError` before anything runs where files have changed since some cells were
+    made, naming all of them; with `fresh` those are run again.
+    """
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(cell.experiment.digest(), []).append(cell)
+    firsts = {digest: same[0] for digest, same in alike.items()}
+    if not fresh:
+        refuse_stale(filter(_readable, (Record(runs, cell.experiment) for cell in firsts.values())))
+    if jobs > 1:
+        queue = ((digest, cell.experiment) for digest, cell in firsts.items())
+        outcomes = side_by_side(queue, runs, jobs, threads, fresh)
+    else:
+        outcomes = _one_by_one(firsts, runs, fresh, follow)
+    for digest, outcome in outcomes:
+        yield from ((cell, outcome) for cell in alike[digest])
+
+
+def _one_by_one(
+    cells: dict[str, Cell], runs: Path, fresh: bool, follow: Follow
+) -> Generator[tuple[str, Outcome], None, None]:
+    for digest, cell in cells.items():
+        yield digest, attempted(partial(_followed, cell, runs, fresh, follow))
+
+
+def _followed(cell: Cell, runs: Path, fresh: bool, follow: Follow) -> Row:
+    return follow(cell, play(cell.experiment, runs, fresh))
+
+
+def _readable(record: Record) -> bool:
+    """A damaged folder is its own cell's failure."""
+    try:
+        return bool(record.has_rounds and record.spec)
+    except RunError:
+        return False
