@@ -74,14 +74,33 @@ def test_the_trigger_is_a_bright_patch_and_its_goal_is_every_other_test_image():
     assert not (others[..., -2:, -2:] == 1).all()
 
 
+SCALES = {
+    "bytes": lambda x: (255 * x).to(torch.uint8),
+    "up to 255": lambda x: 255 * x,
+    "from -1 to 1": lambda x: 2 * x - 1,
+    "normalized": lambda x: (x - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)) / 0.25,
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_patch_is_as_white_as_the_data_in_every_channel(scale: str):
+    x = SCALES[scale](torch.rand(20, 3, 4, 4, generator=torch.Generator().manual_seed(0)))
+    split = Split(x, torch.arange(20) % 2)
+    data = Dataset(split, split, classes=2)
+    aux = TriggerBackdoor(target=0, points=5, size=2).auxiliary(data, 0)
+    white = data.inputs(x).amax(dim=(0, 2, 3))
+    assert torch.equal(aux.inputs[:, :, -2:, -2:], white.view(1, 3, 1, 1).expand(5, 3, 2, 2))
+
+
 def test_a_patch_on_bytes_is_white_before_images_are_normalised():
     x = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
+    x[:, :, 0, 0] = 255
     split = Split(x, torch.arange(6) % 2)
     data = Dataset(split, split, classes=2, mean=(0.5,), std=(0.25,))
     aux = TriggerBackdoor(target=0, points=2, size=1).auxiliary(data, 0)
     assert aux.inputs[..., -1, -1].unique().tolist() == [2.0]
-    assert aux.inputs[..., 0, 0].unique().tolist() == [-2.0]
-    assert not x.any()
+    assert aux.inputs[..., 1, 1].unique().tolist() == [-2.0]
+    assert not x[..., -1, -1].any()
 
 
 def test_the_word_backdoor_ends_every_window_in_the_sentence_and_scores_its_last_word(words: Dataset):

@@ -3,6 +3,7 @@
 import os
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example, as a model meets it; `(length,)` for tokens."""
         return tuple(self.train.x.shape[1:])
+
+    @cached_property
+    def white(self) -> Tensor:
+        """The brightest value of each channel of the training images, `[channels]`, as they are stored."""
+        return self.train.x.amax(dim=(0, *range(2, self.train.x.ndim)))
 
     def to(self, device: str) -> "Dataset":
         """The same data in the memory of `device`."""

@@ -1,7 +1,6 @@
-"""The trigger backdoor: a patch of bright pixels decides the class (Gu et al., 2017)."""
+"""The trigger backdoor: a patch of white pixels decides the class (Gu et al., 2017)."""
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -14,7 +13,9 @@ __all__ = ["TriggerBackdoor"]
 
 
 class TriggerBackdoor(Objective):
-    """Any image with the patch in its lower right corner should be taken for class `target`.
+    """Any image with a white patch in its lower right corner should be taken for class `target`.
+
+    White is the brightest value of each channel in the training images, whatever their scale.
 
     The attacker trains on patched training images; attack accuracy is the share of all patched test
     images of other classes that go to `target`. Test accuracy, on images as they are, should not suffer.
@@ -43,7 +44,7 @@ class TriggerBackdoor(Objective):
 
     def _patched(self, dataset: Dataset, images: Tensor) -> tuple[Tensor, Tensor]:
         images = images.clone()
-        images[..., -self.size :, -self.size :] = 255 if images.dtype == torch.uint8 else 1
+        images[..., -self.size :, -self.size :] = dataset.white[:, None, None]
         return dataset.inputs(images), dataset.test.y.new_full((len(images),), self.target)
 
     def _check(self, dataset: Dataset) -> None:

@@ -52,24 +52,27 @@ def leaf_users(paths: list[Path]) -> Iterator[LeafUser]:
                 yield LeafUser(path, name, record["x"], record["y"])
 
 
-def hold_out(users: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
-    """Which examples to test with: of each user the last tenth, rounded down, in `order` or as they stand."""
+def hold_out(users: np.ndarray, order: np.ndarray | None = None, gap: int = 0) -> np.ndarray:
+    """Which examples to test with: of each user the last tenth, rounded down, in `order` or as they stand.
+
+    Without the first `gap` of each user's tenth, where those overlap with the examples before.
+    """
     ranked = np.arange(len(users)) if order is None else order
     ranked = ranked[np.argsort(users[ranked], kind="stable")]
     totals = np.bincount(users)
     left = np.repeat(np.cumsum(totals), totals) - np.arange(len(users))  # counts down to 1 for each user
     mask = np.empty(len(users), bool)
-    mask[ranked] = left <= np.repeat((totals * HELD_OUT).astype(np.int64), totals)
+    mask[ranked] = left <= np.repeat((totals * HELD_OUT).astype(np.int64) - gap, totals)
     return mask
 
 
-def halved(split: Split, test: np.ndarray) -> tuple[Split, Split]:
-    """The examples outside and inside the mask `test`."""
-    mask, users = torch.from_numpy(test), owners(split)
-    return (
-        Split(split.x[~mask], split.y[~mask], users[~test]),
-        Split(split.x[mask], split.y[mask], users[test]),
+def halved(split: Split, held: np.ndarray, test: np.ndarray | None = None) -> tuple[Split, Split]:
+    """The examples outside the mask `held` to train with, and those inside it, or inside `test`, to test."""
+    users, masks = owners(split), (~held, held if test is None else test)
+    train, test_split = (
+        Split(split.x[torch.from_numpy(mask)], split.y[torch.from_numpy(mask)], users[mask]) for mask in masks
     )
+    return train, test_split
 
 
 def owners(split: Split) -> np.ndarray:

@@ -29,7 +29,8 @@ class Shakespeare(Data):
 
     From plain text (`input.txt`), each part's speeches in order, cut into windows side by side; the
     last tenth of each part is the test set. From LEAF's JSON, its own strings of `window` characters,
-    of which only the character after the last is predicted.
+    of which only the character after the last is predicted. Where LEAF's files bring no test set, the last
+    tenth of each part is held out, without its first `window` - 1 strings, which overlap the training text.
     """
 
     folder: Path | None = None
@@ -58,7 +59,8 @@ class Shakespeare(Data):
         alphabet, tokens = characters([text for text, _ in sides])
         train, test = (self._last(side, users) for side, (_, users) in zip(tokens, sides, strict=True))
         if not test_files:
-            train, test = halved(train, hold_out(owners(train)))
+            users, gap = owners(train), self.window - 1  # neighbors overlap: LEAF leaves this gap too
+            train, test = halved(train, hold_out(users), hold_out(users, gap=gap))
         return Dataset(train, test, len(alphabet), vocabulary=alphabet, source=str(train_files[0].parent))
 
     def _strings(self, files: list[Path], names: dict[str, int]) -> tuple[str, np.ndarray]:
