@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from sparsefed.clients.loop import Loop
-from sparsefed.core.seeds import watched
+from sparsefed.core.seeds import still, watched
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.protocol.lazy import Source
 
@@ -19,7 +19,8 @@ Answer = TypeVar("Answer")
 def unless_it_draws(fast: Source, loop: Loop) -> Source:
     """`fast`, but the loop, which seeds every client, in a pass where the module draws after all.
 
-    A module may draw for some inputs only, and none such may have been in the engine's trial.
+    A module may draw for some inputs only, and none such may have been in the engine's trial. PyTorch's
+    generators are watched; what NumPy and Python draw for some inputs only depends on the round alone.
     """
     return fast if isinstance(fast, Loop) else _Watched(fast, loop)
 
@@ -36,9 +37,10 @@ class _Watched:
         return self._ask(lambda source: source.rows())
 
     def _ask(self, question: Callable[[Source], Answer]) -> Answer:
-        with watched() as moved:
+        with still() as moved:
             answer = question(self.fast)
-            return question(self.loop) if moved() else answer
+            drew = moved()
+        return question(self.loop) if drew else answer
 
 
 def who_draws(module: nn.Module, compute: Callable[[], Any]) -> str:
