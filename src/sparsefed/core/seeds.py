@@ -40,6 +40,7 @@ class Stream(IntEnum):
     TRAINING = 13
     CRAFTING = 14
     EVALUATION = 15
+    FEATURES = 16
 
 
 def rng(seed: int, stream: Stream, *path: int) -> np.random.Generator:

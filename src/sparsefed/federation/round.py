@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
+from sparsefed.data.mapped import mapped
 from sparsefed.federation.checks import (
     affordable,
     first_memory,
@@ -95,7 +96,10 @@ class Federation:
             population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
         if spec.cohort > len(population):
             raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
+        given = dataset
         with affordable(spec.model):
+            frozen = spec.model.frozen(partial(_sample, dataset, spec.seed), spec.seed)
+            dataset = dataset if frozen is None else mapped(dataset, frozen)
             x, y = dataset.inputs(dataset.train.x[:2]), dataset.train.y[:2]
             network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed, x.dtype)
             network.to(spec.device, getattr(torch, spec.precision))
@@ -103,8 +107,9 @@ class Federation:
         compromised, auxiliary = np.zeros(len(population), bool), None
         if spec.attack is not None:
             compromised = spec.attack.presence.compromised(len(population), spec.seed)
-            auxiliary = spec.attack.objective.auxiliary(dataset, spec.seed)
+            auxiliary = spec.attack.objective.auxiliary(given, spec.seed)
             if auxiliary is not None:
+                auxiliary = auxiliary if frozen is None else auxiliary.mapped(frozen)
                 auxiliary = auxiliary.mapped(network.as_precise)
         return cls(spec, dataset, population, network, network.vector(), auxiliary, compromised)
 
@@ -264,6 +269,12 @@ def _poison(fed: Federation, view: View) -> tuple[Dense, Any]:
         memory = next_memory(method, view.memory, memory)
         poison = method.craft(view._replace(memory=memory), generator)
     return uploads(method, poison, view.uploads, view.params), memory
+
+
+def _sample(dataset: Dataset, seed: int, count: int) -> Tensor:
+    """Training inputs without their labels, drawn by the seed; all of them if there are fewer."""
+    order = rng(seed, Stream.FEATURES).permutation(len(dataset.train.y))[:count]
+    return dataset.inputs(dataset.train.x[np.sort(order)])
 
 
 @lru_cache(maxsize=2)

@@ -3,11 +3,27 @@
 from sparsefed.models.base import Model
 from sparsefed.models.cnn import CNN
 from sparsefed.models.custom import Custom
+from sparsefed.models.features import Backbone, Features, RandomConvolutions
 from sparsefed.models.group_norm import with_group_norm
+from sparsefed.models.head import Head
 from sparsefed.models.linear import Linear
 from sparsefed.models.lstm import LSTM
 from sparsefed.models.mlp import MLP
 from sparsefed.models.resnet9 import ResNet9
 from sparsefed.models.resnet101 import ResNet101
 
-__all__ = ["CNN", "LSTM", "MLP", "Custom", "Linear", "Model", "ResNet9", "ResNet101", "with_group_norm"]
+__all__ = [
+    "CNN",
+    "LSTM",
+    "MLP",
+    "Backbone",
+    "Custom",
+    "Features",
+    "Head",
+    "Linear",
+    "Model",
+    "RandomConvolutions",
+    "ResNet101",
+    "ResNet9",
+    "with_group_norm",
+]

@@ -1,6 +1,7 @@
 """What every model is: a spec that builds a PyTorch module for given inputs and classes."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,14 @@ class Model(Spec, family=True):
         Initial weights come from the global generators; `network` seeds them. Raises SpecError where
         the inputs do not fit.
         """
+
+    def frozen(self, draw: Callable[[int], Tensor], seed: int) -> Callable[[Tensor], Tensor] | None:
+        """The part of the model that is not trained, computed once of every example; None if there is none.
+
+        It maps inputs `[n, ...]` to what `build` then takes. `draw` gives so many unlabeled training inputs,
+        or all if there are fewer. Raises SpecError where the inputs do not fit.
+        """
+        return None
 
     def network(
         self, input_shape: tuple[int, ...], classes: int, seed: int, inputs: torch.dtype = torch.float32
