@@ -1,33 +1,82 @@
-"""Pictures of runs: every table can be drawn, however many lines and columns it has."""
+"""Pictures of runs: every table can be drawn, however many lines and columns it has, and every name."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from sparsefed.core.errors import RunError
-from sparsefed.report.plots import plot_accuracies, plot_columns
+from sparsefed.report import plots
+from sparsefed.report.colors import DASHES, PALETTE, color_of, styles
+from sparsefed.report.figures import percent_limits
+from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
 
-ROWS = [{"round": t, "test_accuracy": 50.0 + t, "attack_accuracy": None if t < 3 else 9.0} for t in range(9)]
-
-
-@pytest.mark.parametrize("lines", [1, 3, 16, 31])
-def test_runs_are_drawn_with_a_legend_that_fits(tmp_path: Path, lines: int):
-    runs = {f"a run with a rather long name, number {line}": ROWS for line in range(lines)}
-    plot_accuracies(runs, tmp_path / "a.png", "title")
-    plot_columns({"one": runs, "two": runs}, tmp_path / "b.png", "title")
-    for name in ("a.png", "b.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert picture.width > picture.height > 300
-            assert len(set(picture.convert("L").tobytes())) > 10  # not a blank page
+ROWS = [
+    {"round": t, "test_accuracy": 50.0 + t, "attack_accuracy": None if t < 3 else 9.0} for t in range(1, 9)
+]
 
 
-def test_a_run_without_attack_accuracy_is_drawn_too(tmp_path: Path):
-    untroubled = [{"round": 1, "test_accuracy": 90.0}]
-    plot_columns({"": {"no attack": untroubled}}, tmp_path / "c.png", "title")
-    assert (tmp_path / "c.png").stat().st_size > 0
+def curves(lines: int, rows: list = ROWS) -> list[Curve]:
+    return [Curve(f"a run with a rather long name, number {line}", "Mean", rows) for line in range(lines)]
+
+
+@pytest.mark.parametrize("lines", [1, 6, 16])
+@pytest.mark.parametrize("columns", [("",), ("one", "two")], ids=len)
+def test_runs_are_drawn_however_many_there_are(tmp_path: Path, lines: int, columns: tuple[str, ...]):
+    plot_curves({column: curves(lines) for column in columns}, ACCURACIES, tmp_path / "a.png", "title " * 40)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert min(picture.size) > 300
+        assert len(set(picture.convert("L").tobytes())) > 10  # not a blank page
+
+
+@pytest.mark.parametrize("name", ["$x_1$", "_hidden", "[bold]", "a | b", "名前", "\\frac{", "100 %"])
+def test_names_are_drawn_as_they_are(tmp_path: Path, name: str):
+    named = [Curve(name, "Krum", ROWS), Curve("other", "Mean", ROWS)]
+    for columns in ({"": named}, {name: named, "b": named}):
+        plot_curves(columns, ACCURACIES, tmp_path / "a.png", name)
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_only_metrics_that_were_measured_get_a_panel(monkeypatch: pytest.MonkeyPatch):
+    untroubled = {"": [Curve("no attack", "Mean", [{"round": 1, "test_accuracy": 90.0}])]}
+    kept = []
+    monkeypatch.setattr(plots, "save", lambda figure, _: kept.append(figure))
+    plot_curves(untroubled, ACCURACIES, Path("a.png"), "title")
+    plot_curves(untroubled, ["oif"], Path("a.png"), "title")
+    plot_curves({"": curves(2)}, ["attack_accuracy", "test_accuracy"], Path("a.png"), "title")
+    assert [[panel.get_title() for panel in figure.axes] for figure in kept] == [
+        ["test accuracy, %"],
+        ["test accuracy, %"],
+        ["attack accuracy (ASR), %", "test accuracy, %"],
+    ]
+    assert {tick % 1 for panel in kept[2].axes for tick in panel.get_xticks()} == {0.0}
 
 
 def test_a_picture_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     with pytest.raises(RunError, match="cannot be written"):
-        plot_accuracies({"run": ROWS}, tmp_path / "nowhere" / "a.png", "title")
+        plot_curves({"": curves(1)}, ACCURACIES, tmp_path / "nowhere" / "a.png", "title")
+
+
+@given(st.lists(st.floats(0, 100)))
+def test_limits_show_all_data_and_at_least_ten_points(values: list[float]):
+    low, high = percent_limits(values)
+    assert -2 <= low < high <= 102
+    assert high - low >= 7  # where the data touch 0 or 100, the margin beyond them is cut
+    assert all(low <= value <= high for value in values)
+
+
+@given(st.lists(st.sampled_from(["Mean", "SparseFed", "Krum", "my:Rule"]), max_size=20))
+def test_no_two_lines_of_a_picture_look_alike(defenses: list[str]):
+    looks = list(styles(defenses))
+    assert len(looks) == len(defenses)
+    for name in set(defenses):
+        own = [look for look, other in zip(looks, defenses, strict=True) if other == name]
+        assert len(set(own)) == len(own)
+        if len(own) <= len(DASHES):
+            assert {color for color, _ in own} <= {color_of(name), *PALETTE}
+
+
+def test_a_defense_has_one_color_in_every_picture():
+    assert [color for color, _ in styles(["Krum", "SparseFed"])] == [color_of("Krum"), color_of("SparseFed")]
+    assert next(styles(["SparseFed"]))[0] == color_of("SparseFed")

@@ -1,16 +1,20 @@
 """A certificate on the screen: facts, a short table, and its radius as a picture."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from sparsefed.certify.case import Case
-from sparsefed.certify.certificate import Certificate
-from sparsefed.core.files import readable_errors
-from sparsefed.report.plots import blank_figure
+from sparsefed.certify.case import Case, Radius
+from sparsefed.certify.certificate import CERTIFIED, Certificate
+from sparsefed.report.colors import GRAY, PALETTE, color_of
+from sparsefed.report.figures import blank_figure, save
+from sparsefed.report.terminal import facts as lines
 
 __all__ = ["certificate_table", "facts", "plot_certificate"]
 
@@ -42,17 +46,25 @@ def facts(certificate: Certificate) -> dict[str, str]:
 
 def certificate_table(certificate: Certificate) -> Group:
     """What `sparsefed certify` prints."""
-    head = Table(show_header=False, box=None, pad_edge=False)
-    head.add_column(style="bold")
-    for name, text in facts(certificate).items():
-        head.add_row(name, text)
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in ("bound", "R", "certified %", "verdict", "why"):
         table.add_column(heading, justify="right" if heading in {"R", "certified %"} else "left")
     for bound in certificate.bounds:
         certified = "–" if bound.certified is None else f"{bound.certified:.1f}"
         table.add_row(bound.name, power(bound.log_radius, bound.norm), certified, bound.verdict, bound.why)
-    return Group(head, table)
+    return Group(lines(facts(certificate).items()), table, Text(verdict(certificate)))
+
+
+def verdict(certificate: Certificate) -> str:
+    """What is certain, in one sentence."""
+    threat = certificate.case.threat
+    attackers = f"{threat.compromised:,} of {threat.population:,} clients"
+    proven = [bound for bound in certificate.bounds if bound.verdict == CERTIFIED and bound.certified]
+    if not proven:
+        return f"Nothing is certified: no bound rules out that {attackers} change every prediction."
+    best = max(proven, key=lambda bound: bound.certified or 0.0)
+    share = f"{best.certified:.1f} % of the test points"
+    return f"{share} are classified correctly whatever {attackers} send ({best.name})."
 
 
 def power(log_radius: float | None, norm: str) -> str:
@@ -66,37 +78,58 @@ def power(log_radius: float | None, norm: str) -> str:
 
 
 HORIZONS, SPARSITIES = 24, 24
-MEAN, PRIOR, ONCE, SIZES = "mean", "SparseFed, γ a priori", "SparseFed, memory once", "update sizes alone"
-COLORS = {MEAN: "C0", PRIOR: "C1", ONCE: "C2", SIZES: "C7"}
+MEAN, PRIOR, ONCE = "mean", "SparseFed, γ a priori", "SparseFed, memory once"
+SIZES, CONVEX, ANCHOR = "update sizes alone", "convex loss", "anchor, update sizes alone"
+NORMS = {MEAN: "ℓ1", PRIOR: "ℓ1", ONCE: "ℓ1", SIZES: "ℓ1", CONVEX: "ℓ2", ANCHOR: "ℓ2"}
+COLORS = {
+    MEAN: color_of("Mean"),
+    PRIOR: color_of("SparseFed"),
+    ONCE: PALETTE[5],
+    SIZES: GRAY,
+    CONVEX: PALETTE[2],
+    ANCHOR: PALETTE[3],
+}
 
 
 def plot_certificate(certificate: Certificate, path: Path) -> None:
-    """Write a picture of R against k (all rounds) and against T (the experiment's k) to `path`."""
-    figure = blank_figure(10, 4)
+    """Write a picture of every bound against k (all rounds) and against T (the experiment's k) to `path`.
+
+    For a linear model each radius is divided by the largest that leaves a test point certified, so that
+    bounds in both norms share an axis; for others it shows the radii themselves.
+    """
+    figure = blank_figure(10, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
-    case, useful = certificate.case, largest_useful(certificate)
+    case, scale = certificate.case, largest_useful(certificate)
     for panel, heading, xlabel, curves in (
         (left, f"after all {len(case.steps)} rounds", "k", against_k(case)),
         (right, f"k = {case.k}" if case.k else "plain averaging", "rounds T", against_rounds(case)),
     ):
         for name, (x, y) in curves.items():
-            panel.plot(x, y, COLORS[name], label=name, lw=2)
-        if useful is not None:
-            panel.axhline(useful, color="black", ls=":", lw=1, label="above: no point certified")
+            values = np.array(y) - (scale or {}).get(NORMS[name], 0.0)
+            panel.plot(x, values, color=COLORS[name], label=f"{name} ({NORMS[name]})", lw=2)
         panel.set(title=heading, xlabel=xlabel, xscale="log")
+        panel.xaxis.set_major_formatter("{x:,.0f}")
         panel.grid(alpha=0.3)
-    left.set_ylabel("log10 of the ℓ1 radius R")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
-    with readable_errors(path):
-        figure.savefig(path, dpi=130)
+    if scale is not None:
+        low = min(left.get_ylim()[0], -1.0)
+        left.set_ylim(bottom=low)
+        for panel in (left, right):
+            panel.axhspan(low, 0, color=PALETTE[2], alpha=0.1, lw=0, label="certifies some points")
+    largest = "log10 of R / largest R that certifies a point"
+    left.set_ylabel("log10 of the radius R" if scale is None else largest)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    save(figure, path)
 
 
-def largest_useful(certificate: Certificate) -> float | None:
-    """log10 of the ℓ1 radius at which the last test point is lost; None for models that are not linear."""
-    if certificate.points is None:
+def largest_useful(certificate: Certificate) -> dict[str, float] | None:
+    """log10 of the radius at which the last test point is lost, by norm; None for models not linear."""
+    points = certificate.points
+    if points is None:
         return None
-    ratio = float((certificate.points.gaps / certificate.points.reach["ℓ1"]).nan_to_num(0.0).max())
-    return math.log10(ratio) if ratio > 0 else None
+    ratios = {
+        norm: float((points.gaps / reach).nan_to_num(0.0).max()) for norm, reach in points.reach.items()
+    }
+    return {norm: math.log10(ratio) for norm, ratio in ratios.items()} if min(ratios.values()) > 0 else None
 
 
 Curves = dict[str, tuple[list[int], list[float]]]
@@ -105,27 +138,33 @@ Curves = dict[str, tuple[list[int], list[float]]]
 def against_k(case: Case) -> Curves:
     """log10 R for k from 1 to d."""
     grid = np.unique(np.geomspace(1, case.params, SPARSITIES).round().astype(int)).tolist()
-    curves = {
-        MEAN: (grid, [_log10(case.dense().log)] * len(grid)),
-        PRIOR: (grid, [_log10(case.sparse(k).log) for k in grid]),
-    }
-    if case.counts_memory_once:
-        curves[ONCE] = (grid, [_log10(case.memory(k).log) for k in grid])
-    curves[SIZES] = (grid, [_log10(case.sizes_alone().log)] * len(grid))
-    return curves
+    return _curves(grid, [replace(case, k=k) for k in grid])
 
 
 def against_rounds(case: Case) -> Curves:
     """log10 R if training stopped after T rounds of the same schedule."""
     grid = np.unique(np.geomspace(1, len(case.steps), HORIZONS).round().astype(int)).tolist()
-    shorter = [case.upto(rounds) for rounds in grid]
-    curves = {MEAN: (grid, [_log10(short.dense().log) for short in shorter])}
+    return _curves(grid, [case.upto(rounds) for rounds in grid])
+
+
+def _curves(grid: list[int], cases: list[Case]) -> Curves:
+    found = [_radii(case) for case in cases]
+    names = dict.fromkeys(name for radii in found for name in radii)
+    return {name: (grid, [radii.get(name, math.nan) for radii in found]) for name in names}
+
+
+def _radii(case: Case) -> dict[str, float]:
+    """log10 of every radius that applies."""
+    radii: dict[str, Radius | str] = {MEAN: case.dense()}
     if case.k is not None:
-        curves[PRIOR] = (grid, [_log10(short.sparse().log) for short in shorter])
+        radii[PRIOR] = case.sparse()
         if case.counts_memory_once:
-            curves[ONCE] = (grid, [_log10(short.memory().log) for short in shorter])
-    curves[SIZES] = (grid, [_log10(short.sizes_alone().log) for short in shorter])
-    return curves
+            radii[ONCE] = case.memory()
+    radii[SIZES] = case.sizes_alone()
+    if case.stiffness.any():
+        radii[ANCHOR] = case.anchored()
+    radii[CONVEX] = case.convex()
+    return {name: _log10(radius.log) for name, radius in radii.items() if not isinstance(radius, str)}
 
 
 def _log10(log: float) -> float:

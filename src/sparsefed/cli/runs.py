@@ -174,19 +174,16 @@ def _run_cells(plan: "Table", runs: Path, jobs: int, threads: int) -> "list[tupl
 
 
 def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> None:
-    from sparsefed.report.plots import plot_accuracies, plot_columns
+    from sparsefed.report.plots import Curve, plot_curves
     from sparsefed.runs.record import Record
 
     seed = plan.seeds[0]
-    curves: dict[str, dict[str, list[Row]]] = {column: {} for column in plan.columns}
+    columns: dict[str, list[Curve]] = {column: [] for column in plan.columns}
     for cell, end in results:
         if cell.experiment.seed == seed and isinstance(end, dict):
-            curves[cell.column][cell.row] = Record(runs, cell.experiment).rows()
-    title = f"{plan.title} (seed {seed})"
-    if len(curves) == 1:
-        plot_accuracies(next(iter(curves.values())), path, title)
-    else:
-        plot_columns(curves, path, title)
+            rows = Record(runs, cell.experiment).rows()
+            columns[cell.column].append(Curve(cell.row, type(cell.experiment.defense).__name__, rows))
+    plot_curves(columns, plan.metrics, path, f"{plan.title} (seed {seed})")
 
 
 def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
@@ -202,21 +199,22 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     """
     from sparsefed.report import terminal
     from sparsefed.report.demo import demo_experiments
-    from sparsefed.report.plots import plot_accuracies
+    from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
     from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record, find_record
     from sparsefed.runs.simulate import play
 
     use_threads(1)  # so small a model gains nothing from a second thread, and loses much on a busy machine
-    results, curves = [], {}
+    results, curves = [], []
     for name, experiment in demo_experiments():
         folder = Record(runs, experiment).folder
         with resumable(folder):
             result = watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
-        curves[name] = find_record(folder).rows()
+        curves.append(Curve(name, type(experiment.defense).__name__, find_record(folder).rows()))
     picture = runs / "demo.png"
-    plot_accuracies(curves, picture, "2 % of 2,000 clients collude to get 100 handwritten digits read wrong")
+    heading = "2 % of 2,000 clients collude to have 100 handwritten digits misclassified"
+    plot_curves({"": curves}, ACCURACIES, picture, heading)
     if json_:
         say_json(results)
     else:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from sparsefed.core.files import readable_errors
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
 from sparsefed.frontier.search import LOSSES
 from sparsefed.frontier.tune import Tuned
-from sparsefed.report.plots import blank_figure
+from sparsefed.report.colors import styles
+from sparsefed.report.figures import blank_figure, save
 
 __all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows"]
 
@@ -179,15 +179,16 @@ def plot_frontier(points: list[Point], path: Path) -> None:
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     names = list(dict.fromkeys(point.defense for point in points))
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
-        for place, name in enumerate(names):
+        for name, (color, dashes) in zip(names, styles(names), strict=True):
             own = sorted(
                 (point for point in group if point.defense == name),
                 key=lambda point: (point.reported or point.searched).test_accuracy,
             )
-            color = f"C{place % 10}"
             values = [(point.reported or point.searched).values for point in own]
             if own:
-                panel.plot(*zip(*values, strict=True), "o-", color=color, label=name, lw=1.5, ms=5)
+                panel.plot(
+                    *zip(*values, strict=True), marker="o", ls=dashes, color=color, label=name, lw=1.5, ms=5
+                )
             for point, (x, y) in zip(own, values, strict=True):
                 if point.doubled is not None:
                     later = point.doubled.values
@@ -197,5 +198,4 @@ def plot_frontier(points: list[Point], path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("worst attack's success, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
-    with readable_errors(path):
-        figure.savefig(path, dpi=130)
+    save(figure, path)

@@ -1,52 +1,173 @@
-"""Pictures of runs."""
+"""Pictures of runs: what the table says, over the rounds."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsefed.core.files import readable_errors
 from sparsefed.defenses.choose_k import least_k
+from sparsefed.report.colors import GRAY, PALETTE, styles
+from sparsefed.report.figures import (
+    blank_figure,
+    end_labels,
+    legend,
+    panel_title,
+    percent_limits,
+    round_axis,
+    save,
+    title,
+    wrapped,
+)
 from sparsefed.runs.record import Row
 
-__all__ = ["blank_figure", "plot_accuracies", "plot_columns", "plot_loss"]
+__all__ = ["ACCURACIES", "Curve", "plot_curves", "plot_loss"]
+
+ACCURACIES = ("test_accuracy", "attack_accuracy")
+MOST_LINES = 6
+"""More lines than these in one panel cannot be told apart: each gets a panel of its own."""
+HEADS = {
+    "test_accuracy": "test accuracy, %",
+    "test_accuracy_rest": "test accuracy (rest), %",
+    "attack_accuracy": "attack accuracy (ASR), %",
+    "twin_test_accuracy": "twin's test accuracy, %",
+    "twin_attack_accuracy": "twin's attack accuracy, %",
+}
 
 
-def plot_accuracies(runs: dict[str, list[Row]], path: Path, title: str) -> None:
-    """Test and attack accuracy over the rounds, one line per run; `path` names the format."""
-    many = len(runs) > 6  # more names than a panel has room for
-    figure = blank_figure(11.5 if many else 9, 3.8)
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, key, text in zip(
-        panels, ("test_accuracy", "attack_accuracy"), ("test accuracy", "attack accuracy"), strict=True
-    ):
-        _draw(panel, runs, key)
-        panel.set(title=text, xlabel="round")
-    panels[0].set_ylabel("percent")
-    if many:
-        _legend_beside(figure, panels[0])
+class Curve(NamedTuple):
+    """The rows of one run, as a line in a picture."""
+
+    name: str
+    defense: str
+    """The class name of its defense, which decides its color."""
+    rows: list[Row]
+
+    def points(self, metric: str) -> tuple[list[int], list[float]]:
+        """Rounds and values where the metric was measured."""
+        looks = [row for row in self.rows if row.get(metric) is not None]
+        return [row["round"] for row in looks], [row[metric] for row in looks]
+
+
+Columns = Mapping[str, Sequence[Curve]]
+
+
+def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, heading: str) -> None:
+    """Each metric over the rounds, a panel per column and a line per run; `path` names the format.
+
+    Metrics that no run has over the rounds are left out; if none is left, the accuracies are drawn. With
+    many runs each has a panel of its own, with the others in gray behind it.
+    """
+    shown = _present(columns, metrics) or _present(columns, ACCURACIES) or ["test_accuracy"]
+    if max(map(len, columns.values())) <= MOST_LINES:
+        figure = _together(columns, shown)
     else:
-        panels[0].legend(loc="lower right")
-    figure.suptitle(title)
-    with readable_errors(path):
-        figure.savefig(path, dpi=130)
+        figure = _apart(columns, shown)
+    title(figure, heading)
+    save(figure, path)
 
 
-def plot_columns(columns: dict[str, dict[str, list[Row]]], path: Path, title: str) -> None:
-    """Test accuracy above attack accuracy, a panel per column and a line per row of a table."""
-    figure = blank_figure(2.6 + 2.6 * len(columns), 6.2)
-    panels = figure.subplots(2, len(columns), sharex=True, sharey=True, squeeze=False)
-    for place, (name, runs) in enumerate(columns.items()):
-        for panel, key in zip(panels[:, place], ("test_accuracy", "attack_accuracy"), strict=True):
-            _draw(panel, runs, key)
-        panels[0, place].set_title(name)
-        panels[1, place].set_xlabel("round")
-    panels[0, 0].set_ylabel("test accuracy, percent")
-    panels[1, 0].set_ylabel("attack accuracy, percent")
-    _legend_beside(figure, panels[0, 0])
-    figure.suptitle(title)
-    with readable_errors(path):
-        figure.savefig(path, dpi=110)
+def _present(columns: Columns, metrics: Sequence[str]) -> list[str]:
+    return [
+        metric
+        for metric in metrics
+        if any(curve.points(metric)[0] for curves in columns.values() for curve in curves)
+    ]
+
+
+def _together(columns: Columns, metrics: list[str]) -> Any:
+    """Metrics below each other and columns beside each other; with one column the metrics stand in a row."""
+    single = len(columns) == 1
+    across, down = (len(metrics), 1) if single else (len(columns), len(metrics))
+    figure = blank_figure(1.4 + (4.3 if single else 3.1) * across, 0.9 + 2.9 * down)
+    panels = figure.subplots(down, across, squeeze=False, sharex=True)
+    last = _last_round(columns)
+    for row, metric in enumerate(metrics):
+        limits = _limits(columns, metric)
+        for place, (name, curves) in enumerate(columns.items()):
+            panel = panels[0, row] if single else panels[row, place]
+            ends = _lines(panel, curves, metric)
+            panel.set_ylim(limits)
+            if single:
+                panel_title(panel, HEADS.get(metric, metric.replace("_", " ")), 40)
+                if row == len(metrics) - 1:
+                    end_labels(panel, ends)
+            elif row == 0:
+                panel_title(panel, name)
+            round_axis(panel, last)
+            if not single:
+                panel.label_outer()
+        if not single:
+            panels[row, 0].set_ylabel(wrapped(HEADS.get(metric, metric.replace("_", " ")), 28))
+    first = next(iter(columns.values()))
+    if not single or len(_ends(first, metrics[-1])) < len(first):
+        legend(figure, panels[0, 0].get_lines(), [curve.name for curve in first])
+    return figure
+
+
+def _apart(columns: Columns, metrics: list[str]) -> Any:
+    """A panel per run, four in a row, for each metric; lines are the columns, and gray what the others do."""
+    names = list(dict.fromkeys(curve.name for curves in columns.values() for curve in curves))
+    down = -(-len(names) // 4)
+    figure = blank_figure(11, (1.2 + 1.5 * down) * len(metrics))
+    last = _last_round(columns)
+    parts = figure.subfigures(len(metrics), 1, squeeze=False)[:, 0]
+    first: Any = None
+    for part, metric in zip(parts, metrics, strict=True):
+        panels = part.subplots(down, 4, squeeze=False, sharex=True, sharey=True)
+        for panel, name in zip(panels.flat, names, strict=False):
+            for curve in next(iter(columns.values())):
+                panel.plot(*curve.points(metric), color=GRAY, lw=0.6, alpha=0.6, zorder=1)
+            own = [curve for curves in columns.values() for curve in curves if curve.name == name]
+            looks = [(PALETTE[place % len(PALETTE)], "-") for place in range(len(own))]
+            _lines(panel, own, metric, looks if len(columns) > 1 else None)
+            panel_title(panel, name, 27)
+            panel.set_ylim(_limits(columns, metric))
+            round_axis(panel, last)
+            panel.set_xlabel("")
+            first = first or panel
+        for panel in panels.flat[len(names) :]:
+            panel.remove()
+        part.supylabel(HEADS.get(metric, metric.replace("_", " ")))
+        part.supxlabel("round")
+    if len(columns) > 1:
+        lines = first.get_lines()[-len(columns) :]
+        legend(figure, lines, list(columns))
+    return figure
+
+
+def _lines(
+    panel: Any, curves: Sequence[Curve], metric: str, looks: list[tuple[str, str]] | None = None
+) -> list[tuple[float, float, str, str]]:
+    """Draw the runs of a panel; gives the ends of their lines."""
+    looks = looks or list(styles(curve.defense for curve in curves))
+    for curve, (color, dashes) in zip(curves, looks, strict=True):
+        rounds, values = curve.points(metric)
+        marker = "o" if len(rounds) == 1 else ""
+        panel.plot(rounds, values, color=color, ls=dashes, marker=marker, lw=1.8)
+    ends = _ends(curves, metric)
+    return [
+        (*ends[curve.name], curve.name, looks[i][0]) for i, curve in enumerate(curves) if curve.name in ends
+    ]
+
+
+def _ends(curves: Sequence[Curve], metric: str) -> dict[str, tuple[float, float]]:
+    found = {curve.name: curve.points(metric) for curve in curves}
+    return {name: (rounds[-1], values[-1]) for name, (rounds, values) in found.items() if rounds}
+
+
+def _limits(columns: Columns, metric: str) -> tuple[float, float] | None:
+    """One pair for all panels of a percentage; each panel's own for other numbers."""
+    if "accuracy" not in metric:
+        return None
+    values = [value for curves in columns.values() for curve in curves for value in curve.points(metric)[1]]
+    return percent_limits(values)
+
+
+def _last_round(columns: Columns) -> int:
+    return max(
+        (row["round"] for curves in columns.values() for curve in curves for row in curve.rows), default=1
+    )
 
 
 def plot_loss(curve: np.ndarray, max_loss: float, path: Path) -> None:
@@ -55,36 +176,10 @@ def plot_loss(curve: np.ndarray, max_loss: float, path: Path) -> None:
     k = np.unique(np.geomspace(1, len(curve) - 1, 500).astype(int))
     chosen = least_k(curve, max_loss)
     panel = figure.subplots()
-    panel.plot(k, curve[k], lw=2)
-    panel.axhline(max_loss, color="gray", lw=1, ls="--")
-    panel.axvline(chosen, color="gray", lw=1, ls="--")
-    panel.set(xscale="log", xlabel="k", ylabel="share of the ℓ1 mass lost", ylim=(0, 1))
+    panel.plot(k, curve[k], lw=2, color=PALETTE[0])
+    panel.axhline(max_loss, color=GRAY, lw=1, ls="--")
+    panel.axvline(chosen, color=GRAY, lw=1, ls="--")
+    panel.set(xscale="log", xlabel="k", ylabel="share of the ℓ1 mass lost", ylim=(0, 1.02))
     panel.set_title(f"k = {chosen:,} of {len(curve) - 1:,} loses {curve[chosen]:.3f}")
     panel.grid(alpha=0.3)
-    with readable_errors(path):
-        figure.savefig(path, dpi=130)
-
-
-def blank_figure(width: float, height: float) -> Any:
-    """An empty figure of that size in inches, drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _legend_beside(figure: Any, panel: Any) -> None:
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside right center", fontsize="small")
-
-
-def _draw(panel: Any, runs: dict[str, list[Row]], key: str) -> None:
-    """One line per run; more than the ten colors that differ clearly are told apart by dashes too."""
-    for place, (name, rows) in enumerate(runs.items()):
-        looks = [row for row in rows if row.get(key) is not None]
-        style = ("-", "--", ":")[place // 10 % 3]
-        rounds, values = [row["round"] for row in looks], [row[key] for row in looks]
-        panel.plot(rounds, values, style, label=name, lw=2)
-    panel.set(ylim=(-2, 102))
-    panel.grid(alpha=0.3)
+    save(figure, path)

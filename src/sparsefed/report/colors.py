@@ -1,0 +1,50 @@
+"""One color per defense, the same in every picture, told apart by color-blind readers too (Okabe and Ito)."""
+
+from collections.abc import Iterable, Iterator
+
+__all__ = ["BLACK", "GRAY", "PALETTE", "color_of", "styles"]
+
+BLACK, GRAY = "#000000", "#9a9a9a"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5E3C99")
+DEFENSES = {
+    "Mean": BLACK,
+    "SparseFed": PALETTE[0],
+    "AutoSparseFed": PALETTE[0],
+    "FetchSGD": PALETTE[5],
+    "PaperFetchSGD": PALETTE[5],
+    "Median": PALETTE[2],
+    "TrimmedMean": PALETTE[4],
+    "Krum": PALETTE[1],
+    "PaperKrum": PALETTE[1],
+    "MultiKrum": PALETTE[6],
+    "Bulyan": PALETTE[3],
+    "PaperBulyan": PALETTE[3],
+    "GaussianNoise": PALETTE[7],
+    "LiteralNoise": PALETTE[7],
+}
+"""A variant has the color of the rule that it varies."""
+
+DASHES = ("-", "--", ":", "-.")
+
+
+def color_of(defense: str) -> str:
+    """The color of a defense's class name; of a user's own class always the same one too."""
+    known = DEFENSES.get(defense)
+    return known or PALETTE[sum(defense.encode()) % len(PALETTE)]
+
+
+def styles(defenses: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Color and dashes for the lines of a picture: each defense's color, dashes for those that share it.
+
+    Where more lines share one than there are dashes, as in a table of attacks on one rule, color follows
+    the order instead.
+    """
+    names = list(defenses)
+    shared: dict[str, int] = {}
+    for place, name in enumerate(names):
+        color = color_of(name)
+        nth = shared[color] = shared.get(color, -1) + 1
+        if sum(color_of(other) == color for other in names) <= len(DASHES):
+            yield color, DASHES[nth]
+        else:
+            yield PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
