@@ -15,6 +15,7 @@ HEAD = """# What was measured
 Medians of the ratios of repeats, interleaved in one process (`harness.py`); made by `make bench` and
 `make bench-peers`, this page by `python -m benchmarks report` from the newest line of each row in the
 files beside it. A goal of `≥` says how many times faster than the other, one of `≤` how many times as long.
+Rows of `layers.py` were measured on a machine that other work shared: their ratios hold, their times do not.
 
 ![How cost grows](curves.png)
 

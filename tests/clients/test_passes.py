@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from cohorts import (
     CLASSES,
-    RAGGED,
     assert_equal_sources,
     every_layer,
     head,
@@ -165,5 +163,13 @@ def test_norms_of_large_clients_are_of_all_their_passes(small_passes):
     work.network.bind(work.params)
     expected = whole_gradient(work.network, work.data.inputs[:11], work.data.labels[:11]).norm()
     assert float(norms[0]) == pytest.approx(float(expected), rel=1e-12)
-    assert np.isfinite(norms.numpy()).all()
-    assert len(RAGGED) > 1
+
+
+def test_clients_of_many_windows_leave_the_unrolled_lstm():
+    work = layer_work("lstm", sizes=(2, 40, 3))
+    whole = sizes_seen(work.network.module)
+    found = Gradient().updates(work).source
+    assert_equal_sources(Loop(work, one_pass), found)
+    whole.clear()
+    found.reduce(1.0)
+    assert sorted(whole) == [6, 40]

@@ -4,6 +4,7 @@ At τ = 1 all honest clients share θ, and a client's clip depends on the client
 through the network in chunks; a chunk tells every client's norm, then the sum of its clipped gradients.
 """
 
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ class Engine(NamedTuple):
     run: Callable[[nn.Module, Chunk, Visitor, bool], None] = ghost_pass
     examples: int = 100
     """Most examples of a chunk: bounds the memory, and changes results by rounding only."""
+    alone: int = sys.maxsize
+    """A client of more examples is faster by itself, outside of the engine."""
     channels_last: bool = False
     """Whether images and the weights of convolutions are laid out with channels last."""
 

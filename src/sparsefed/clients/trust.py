@@ -34,6 +34,9 @@ __all__ = ["SlowModel", "fastest", "fastest_training"]
 TOLERANCE = 1e-9
 """Greatest relative difference to the loop, in double precision."""
 
+ALONE = 16
+"""Windows beyond which PyTorch's own LSTM, client by client, beats one unrolled over many (CPU)."""
+
 _verdicts: "WeakKeyDictionary[nn.Module, dict[Any, Engine | None]]" = WeakKeyDictionary()
 
 _stackable: "WeakKeyDictionary[nn.Module, dict[Any, bool]]" = WeakKeyDictionary()
@@ -65,7 +68,7 @@ def fastest(work: Work, weight_decay: float, literal: Client) -> Source:
             inputs = inputs.to(memory_format=torch.channels_last)
         return Loop(few._replace(data=few.data._replace(inputs=inputs)), literal)
 
-    large = work.data.sizes > engine.examples
+    large = work.data.sizes > min(engine.examples, engine.alone)
     return parted(work, large, lambda some: Batched(some, weight_decay, engine), alone)
 
 
@@ -92,7 +95,8 @@ def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
     problem = _problem(work, literal, lambda trial: Batched(trial, weight_decay, batched))
     most = examples_per_pass(work.network.module, work.data.inputs)
     if not problem:
-        return batched._replace(examples=most)
+        lstm = any(isinstance(part, nn.LSTM) for part in work.network.module.modules())
+        return batched._replace(examples=most, alone=ALONE if lstm else most)
     if _problem(work, literal, lambda trial: Batched(trial, weight_decay, by_vmap)):
         return _warned(work, problem, "the literal loop", None)
     rows = max(1, BYTES // (work.params.element_size() * work.network.size))
