@@ -123,6 +123,7 @@ def test_a_missing_file_is_named_with_the_place_and_the_command(folder: Path, ki
 
 
 def test_without_any_folder_both_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "given").mkdir()
     monkeypatch.setenv("SPARSEFED_DATA", str(tmp_path / "given"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"given/mnist or .*cache.*mnist: need train-images.*fetch mnist"):

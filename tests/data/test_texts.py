@@ -121,7 +121,7 @@ def test_words_are_lower_case_and_marks_are_words(folder: Path):
     [
         (b"A text of no play at all.\n", "input.txt: no line `NAME:` opens a speech"),
         (b"", "input.txt: no line `NAME:`"),
-        (b"KING:\n\xff\xff", "input.txt: byte 6 is not UTF-8"),
+        (b"KING:\n\xff\xff", "input.txt: expected text in UTF-8, found byte 0xff in line 2"),
         (b"KING:\n\n", "no examples"),
     ],
 )

@@ -4,11 +4,13 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, PydanticUserError
 
 from sparsefed.core.errors import SpecError, did_you_mean
+from sparsefed.core.places import searched
 
 __all__ = ["Part", "families", "family_members", "is_own", "load", "member", "names", "root", "type_name"]
 
@@ -93,6 +95,13 @@ def load(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
+    except ModuleNotFoundError as problem:
+        if problem.name != module_name.partition(".")[0]:
+            raise SpecError(
+                f"cannot load `{name}`: it needs `{problem.name}`, which is not installed"
+            ) from None
+        looked = searched(Path(module_name.replace(".", "/") + ".py"))
+        raise SpecError(f"cannot load `{name}`: no module `{module_name}`, looked for {looked}") from None
     except PydanticUserError as problem:  # its advice is about pydantic's settings
         what = (
             "without a type" if problem.code == "model-field-missing-annotation" else "of a type unfit for it"

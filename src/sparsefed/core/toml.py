@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sparsefed.core.errors import SpecError, did_you_mean
+from sparsefed.core.text import text_of
 
 __all__ = ["read_toml", "toml_value"]
-
-BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -41,15 +40,10 @@ def toml_value(text: str) -> Any:
 
 
 def _text(path: Path, content: bytes) -> str:
-    other = BYTE_ORDER_MARKS.get(content[:2])
-    if other:
-        raise SpecError(f"{path}: expected text in UTF-8, found {other}")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        line = content[: problem.start].count(b"\n") + 1
-        found = f"the byte 0x{content[problem.start]:02x} in line {line}"
-        raise SpecError(f"{path}: expected text in UTF-8, found {found}") from None
+        return text_of(content)
+    except ValueError as problem:
+        raise SpecError(f"{path}: {problem}") from None
 
 
 def _complaint(text: str, problem: str) -> str:

@@ -12,10 +12,12 @@ from sparsefed.data.readers.mnist import MNIST, QMNIST, FashionMNIST
 from sparsefed.data.readers.npz import Npz
 from sparsefed.data.readers.reddit import Reddit
 from sparsefed.data.readers.shakespeare import Shakespeare, ShakespeareWords
+from sparsefed.data.readers.table import Csv, Parquet
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "Csv",
     "FEMNIST",
     "IID",
     "MNIST",
@@ -28,6 +30,7 @@ __all__ = [
     "Natural",
     "Npz",
     "OneClass",
+    "Parquet",
     "Partition",
     "Population",
     "Reddit",

@@ -11,6 +11,7 @@ from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
 from sparsefed.core.errors import SpecError
 from sparsefed.core.merge import Tree, merged
+from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml, toml_value
 from sparsefed.data import Data, Partition
@@ -88,6 +89,7 @@ class Experiment(Spec):
 def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment:
     """The experiment in a TOML file, after `key.path=value` changes; raises `SpecError` with file and key."""
     tree = read_toml(Path(path), "an experiment")
+    look_beside(Path(path))
     try:
         return Experiment(**merged(tree, _combined(changes)))
     except SpecError as problem:

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.text import Text
 
 from sparsefed.report.terminal import number
+from sparsefed.runs.record import Outcome
+from sparsefed.runs.tables import Cell
 
 __all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "watched"]
 
@@ -36,8 +38,8 @@ def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
         return _followed(rows, pace, lambda: progress.update(task, completed=pace.done, look=pace.look[2:]))
 
 
-def counted(total: int, items: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
-    """`items`, each a run's name and result, as they come, with how many of `total` there are."""
+def counted(total: int, items: Iterator[tuple[Cell, Outcome]]) -> Iterator[tuple[Cell, Outcome]]:
+    """`items`, each a cell and what became of it, as they come, with how many of `total` there are."""
     console = Console(stderr=True)
     if console.is_terminal:
         with _bar(console) as progress:
@@ -45,10 +47,11 @@ def counted(total: int, items: Iterator[tuple[str, Row]]) -> Iterator[tuple[str,
         return
     pace = _Pace()
     with _every_minute(console, lambda: pace.line(total, "run")):
-        for name, result in items:
+        for cell, end in items:
             pace.at(pace.done + 1)
-            _say(console, f"{pace.line(total, 'run')}: {name}: {result['outcome']}{_accuracies(result)}")
-            yield name, result
+            told = f"{end['outcome']}{_accuracies(end)}" if isinstance(end, dict) else f"failed: {end}"
+            _say(console, f"{pace.line(total, 'run')}: {cell.name}: {told}")
+            yield cell, end
 
 
 def followed(name: str, steps: Generator[Any, None, T]) -> T:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sparsefed.core.allocator import keep_large_blocks
 from sparsefed.core.errors import RunError, SparseFedError
 from sparsefed.core.interrupts import interruptible, postponed
+from sparsefed.core.places import beside, look_beside
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import simulate
@@ -51,7 +52,8 @@ def _pooled(
     busy: dict[Future[Outcome], str] = {}
     context = get_context("spawn")  # a fork would inherit the threads of compiled kernels
     others, stopping = active_children(), context.Event()
-    with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(threads, stopping)) as pool:
+    told = (threads, stopping, beside())
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=told) as pool:
         try:
             while True:
                 for name, experiment in queue:
@@ -94,13 +96,14 @@ class _Worker:
     """Set once no run may begin any more."""
 
 
-def _prepare(threads: int, stopping: Event) -> None:
+def _prepare(threads: int, stopping: Event, file: Path | None) -> None:
     """In a new process: it is the parent who tells us to stop, by SIGTERM."""
     import torch
 
     # A process that waits for work must not die of a signal: it would take the queue's lock with it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _Worker.stopping = stopping
+    look_beside(file)
     keep_large_blocks()
     torch.set_num_threads(threads)
 

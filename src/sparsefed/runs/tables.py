@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean, named
 from sparsefed.core.merge import Tree
+from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
@@ -89,6 +90,7 @@ class Cell(NamedTuple):
 def read_table(path: Path) -> Table:
     """The table in a TOML file; raises `SpecError` naming file and key, also for a cell that cannot be."""
     content = read_toml(path, "a table")
+    look_beside(path)
     try:
         table = Table(**content)
     except SpecError as problem:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.places import found
+from sparsefed.core.text import text_of
 from sparsefed.data.sources import FILES
 
 __all__ = [
@@ -36,16 +38,18 @@ def cache_folder() -> Path:
 def places(name: str) -> list[Path]:
     """The folders where the data set `name` is looked for; the first that exists counts."""
     given = os.environ.get("SPARSEFED_DATA")
-    return ([Path(given) / name] if given else []) + [cache_folder() / name]
+    if given and not Path(given).expanduser().is_dir():
+        raise DataError(f"SPARSEFED_DATA: expected a folder, found {given}, which is none")
+    return ([Path(given).expanduser() / name] if given else []) + [cache_folder() / name]
 
 
 def find_folder(name: str, folder: Path | None, files: Sequence[str]) -> Path:
     """The folder of the data set `name`; `files` is what it holds, for the message if there is none."""
-    looked = places(name) if folder is None else [folder]
-    found = first_filled(looked)
-    if found is None:
+    looked = places(name) if folder is None else [found(folder)]
+    filled = first_filled(looked)
+    if filled is None:
         raise missing(name, files, looked)
-    return found
+    return filled
 
 
 def first_filled(folders: Sequence[Path]) -> Path | None:
@@ -79,11 +83,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The whole file as UTF-8 text, lines ending as on Unix."""
+    """The whole file as text, lines ending as on Unix; in UTF-8, or in what its byte order mark says."""
     try:
-        return read_bytes(path).decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as problem:
-        raise DataError(f"{path}: byte {problem.start} is not UTF-8 text, need a text file") from None
+        return text_of(read_bytes(path))
+    except ValueError as problem:
+        raise DataError(f"{path}: {problem}") from None
 
 
 def kept(key: str) -> np.ndarray | None:
