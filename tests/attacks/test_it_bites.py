@@ -17,6 +17,8 @@ from sparsefed.attacks import (
     AlternatingMinimisation,
     Boosting,
     CoordinateAware,
+    EasiestFirst,
+    Equilibrium,
     FangKrum,
     FangTrimmedMean,
     FixedPerRound,
@@ -61,6 +63,8 @@ def test_without_attackers_the_model_is_good_and_the_attack_accuracy_nil():
         (Independent(method=PGD(**DESCENT, norm=10), shards=4), 40),  # 70.0
         (AlternatingMinimisation(**DESCENT, boost=10), 40),  # 70.0
         (Boosting(factor=20), 60),  # 90.0
+        (EasiestFirst(**DESCENT, norm=10), 80),
+        (Equilibrium(norm=10), 80),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Method) else None,
 )

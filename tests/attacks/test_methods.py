@@ -17,6 +17,8 @@ from sparsefed.attacks import (
     AlternatingMinimisation,
     Boosting,
     CoordinateAware,
+    EasiestFirst,
+    Equilibrium,
     FangKrum,
     FangTrimmedMean,
     Independent,
@@ -278,6 +280,43 @@ def test_a_flat_drip_moves_all_coordinates_by_the_same_amount():
     upload = method.craft(view, generator())[0]
     moving = upload[view.memory.direction != 0].abs()
     assert torch.allclose(moving, moving[0].expand_as(moving))
+
+
+def test_the_budget_goes_to_the_points_nearest_to_their_wanted_label():
+    method = EasiestFirst(at_once=4, safe=0.5, batch_size=10, local_lr=0.2)
+    view = view_of(federation_of(method))
+    x, y = view.wanted[:2]
+    view.network.bind(view.params)
+    logits = view.network.module(x).detach().numpy()
+    rows = np.arange(len(y))
+    own = logits[rows, y.numpy()].copy()
+    logits[rows, y.numpy()] = -np.inf
+    lead = own - logits.max(1)
+    expected = [i for i in np.argsort(-lead) if lead[i] < 0.5][:4]
+    assert method.chosen(view).tolist() == expected
+    won = method.but(safe=0.0).chosen(view._replace(params=torch.zeros_like(view.params)))
+    assert len(won) == len(y)  # all logits are equal: there is nothing to choose from
+
+
+def test_an_equilibrium_is_a_fixed_point_of_the_rounds_played_ahead():
+    method = Equilibrium(steps=400, ambition=1.0, momentum=0.5)
+    changes = {"anchor": sf.InitialModel(stiffness=2.0), "schedule": sf.Constant(value=0.1), **PRECISE}
+    view = view_of(federation_of(method, **changes))
+    target = method.learn(view, generator()).params
+    x, y = (tensor.numpy() for tensor in (view.local.inputs, view.local.labels))
+    starts = np.cumsum(view.local.sizes)[:-1]
+    honest = [
+        oracles.mlp_gradient(target.numpy(), a, b, WIDTHS)
+        for a, b in zip(np.split(x, starts), np.split(y, starts), strict=True)
+    ]
+    clipped = np.mean([g * min(1, 1 / np.linalg.norm(g)) for g in honest], axis=0)
+    push = gradient_of(view)(target.numpy(), np.arange(len(view.wanted.labels)))
+    share = view.uploads / view.cohort
+    forces = (1 - share) * clipped + share * push / np.linalg.norm(push)
+    pull = 2.0 * (target - view.initial).numpy()
+    assert np.linalg.norm(forces / (1 - 0.5) + pull) < 0.05 * np.linalg.norm(pull)
+    upload = method.craft(view._replace(memory=method.learn(view, generator())), generator())[0]
+    assert float(upload @ (view.params - target)) > 0.99 * float((view.params - target).norm())
 
 
 def test_an_attacker_s_memory_survives_a_stop(tmp_path: Any):

@@ -6,6 +6,8 @@ from sparsefed.attacks.methods.alternating import AlternatingMinimisation
 from sparsefed.attacks.methods.boosting import Boosting
 from sparsefed.attacks.methods.byzantine import Gaussian, SignFlip
 from sparsefed.attacks.methods.coordinate_aware import CoordinateAware
+from sparsefed.attacks.methods.easiest_first import EasiestFirst
+from sparsefed.attacks.methods.equilibrium import Equilibrium
 from sparsefed.attacks.methods.fang import FangKrum, FangTrimmedMean
 from sparsefed.attacks.methods.independent import Independent
 from sparsefed.attacks.methods.label_flip import LabelFlip
@@ -30,6 +32,8 @@ __all__ = [
     "Boosting",
     "Colluding",
     "CoordinateAware",
+    "EasiestFirst",
+    "Equilibrium",
     "FangKrum",
     "FangTrimmedMean",
     "FixedPerRound",

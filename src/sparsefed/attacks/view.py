@@ -11,6 +11,7 @@ from sparsefed.core.errors import SpecError
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense
 from sparsefed.models.network import Network
+from sparsefed.protocol.anchors import Anchor
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["Grant", "Nothing", "Server", "View"]
@@ -53,6 +54,10 @@ class View(NamedTuple):
     """What an honest client would do: the attacker owns devices that run it."""
     local: LocalData
     """The data of the compromised clients of this round; one upload is due for each."""
+    anchor: Anchor
+    """What pulls the model back; part of the protocol, and known to everyone."""
+    initial: Vector
+    """θ₀, the first broadcast."""
     objective: Objective
     auxiliary: Auxiliary | None
     """The points to get wrong; None if the objective has none (untargeted)."""

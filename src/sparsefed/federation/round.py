@@ -251,6 +251,8 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
         classes=fed.dataset.classes,
         clients=fed.spec.clients,
         local=local,
+        anchor=fed.spec.anchor,
+        initial=fed.initial,
         objective=fed.attack.objective,
         auxiliary=fed.auxiliary and fed.auxiliary._replace(goal=None),
         memory=state.attacker,
