@@ -39,7 +39,10 @@ def test_every_turn_of_every_knob_is_a_valid_value(member: type[Spec], turn: flo
 
 def test_an_experiment_has_the_knobs_of_its_parts_but_not_those_of_the_attack() -> None:
     experiment = sf.read_experiment("examples/digits.toml")
-    assert set(knobs_of(experiment)) == {"schedule.peak", "clip.norm", "defense.momentum", "defense.k"}
+    own = {"schedule.peak", "clip.norm", "defense.momentum", "defense.k", "defense.error_decay"}
+    assert set(knobs_of(experiment)) == own
+    anchored = experiment.but(anchor=sf.InitialModel(stiffness=0.01))
+    assert set(knobs_of(anchored)) == own | {"anchor.stiffness"}
 
 
 def test_a_share_is_a_whole_number_of_at_least_one() -> None:

@@ -42,6 +42,7 @@ class FetchSGD(Defense):
     knobs: ClassVar[Knobs] = {
         "momentum": Knob(0, 0.95),
         "k": Knob(1e-4, 0.1, log=True, share_of="params"),
+        "error_decay": Knob(0.9, 1),
         "columns": Knob(0.02, 0.3, share_of="params"),
     }
 

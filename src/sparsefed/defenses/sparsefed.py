@@ -35,6 +35,7 @@ class SparseFed(Defense):
     knobs: ClassVar[Knobs] = {
         "momentum": Knob(0, 0.95),
         "k": Knob(1e-4, 0.1, log=True, share_of="params"),
+        "error_decay": Knob(0.9, 1),
     }
 
     k: int = Field(gt=0)

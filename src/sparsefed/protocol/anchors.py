@@ -7,10 +7,12 @@ share of the model grows with the rounds, whatever the rule. A pull λη(θ − 
 """
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
+from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import Vector
 
@@ -41,6 +43,8 @@ class InitialModel(Anchor):
     Whatever the rounds, attackers who are a share p of the aggregate hold the model at most
     pL/(η(1 − μ)) away from where it would be, for a mean with momentum μ of updates no longer than L.
     """
+
+    knobs: ClassVar[Knobs] = {"stiffness": Knob(1e-5, 1e-2, log=True)}
 
     stiffness: float = Field(gt=0)
     """η, per unit of λ; λη must not exceed 1. A model feels it after about 1/(λη) rounds."""
