@@ -187,7 +187,7 @@ def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]"
 
 
 def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
-    """Watch one attack meet no defense, clipping and SparseFed, on real digits.
+    """Watch one attack on three servers: no defense, clipping, and SparseFed with an anchor. Real digits.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
 
     """
     from sparsefed.report import terminal
-    from sparsefed.report.demo import demo_experiments
+    from sparsefed.report.demo import HEADING, demo_experiments
     from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
     from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record, find_record
@@ -209,12 +209,11 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     for name, experiment in demo_experiments():
         folder = Record(runs, experiment).folder
         with resumable(folder):
-            result = watched(f"{name:<11}", experiment.rounds, play(experiment, runs))
+            result = watched(f"{name:<18}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
         curves.append(Curve(name, type(experiment.defense).__name__, find_record(folder).rows()))
     picture = runs / "demo.png"
-    heading = "2 % of 2,000 clients collude to have 100 handwritten digits misclassified"
-    plot_curves({"": curves}, ACCURACIES, picture, heading)
+    plot_curves({"": curves}, ACCURACIES, picture, HEADING)
     if json_:
         say_json(results)
     else:
