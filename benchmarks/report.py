@@ -10,12 +10,13 @@ __all__ = ["write_report"]
 
 Line = dict[str, Any]
 
-HEAD = """# What was measured
+HEAD = """# Speed and memory
 
-Medians of the ratios of repeats, interleaved in one process (`harness.py`); made by `make bench` and
-`make bench-peers`, this page by `python -m benchmarks report` from the newest line of each row in the
-files beside it. A goal of `≥` says how many times faster than the other, one of `≤` how many times as long.
-Rows of `layers.py` were measured on a machine that other work shared: their ratios hold, their times do not.
+Medians of the ratios of repeats, interleaved in one process (`harness.py`). `make bench` and
+`make bench-peers` measure; `python -m benchmarks report` writes this page from the newest line of each
+row in the files in this folder. A goal of `≥` is a speedup over the other, a goal of `≤` a multiple of
+its time or memory. Rows of `layers.py` were measured on a busy machine: their ratios hold, their times
+do not.
 
 ![How cost grows](curves.png)
 

@@ -164,7 +164,7 @@ def test_a_summary_has_mean_spread_and_every_seeds_value(tmp_path: Path):
     assert right["attack_accuracy"] == {"mean": None, "sd": None, "values": [None, None], "reported": None}
     assert (left["row"], left["column"], left["seeds"], left["n"]) == ("one", "left", [0, 1], 2)
     text = markdown(table, [left, right], {"torch": "1"}, "again")
-    assert "|  |  | test accuracy | paper | attack accuracy | n | outcome |" in text
+    assert "|  |  | test accuracy, % | paper | attack accuracy (ASR), % | n | outcome |" in text
     assert "| one | left | 91.0 ± 1.4 | 97 | 5.0 (1 of 2) | 2 | trained |" in text
     assert "| one | right | 91.0 ± 1.4 | 97 | – | 2 | trained |" in text
 

@@ -1,4 +1,4 @@
-"""Several runs side by side, each in a process of its own; any of them can be stopped and goes on later."""
+"""Several runs in parallel, each in its own process; any of them can be stopped and resumed."""
 
 import os
 import signal

@@ -27,6 +27,7 @@ from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.layers import layered
 from sparsefed.federation.rehearsal import in_miniature, rehearse
+from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import METRICS
 
@@ -138,7 +139,7 @@ def markdown(table: Table, lines: list[Row], environment: Row, command: str, pic
     columns = list(table.columns) != [""]
     heads = ["", *([""] if columns else [])]
     for metric in table.metrics:
-        heads += [metric.replace("_", " "), *(["paper"] if metric in reported else [])]
+        heads += [heading(metric), *(["paper"] if metric in reported else [])]
     heads += ["n", "outcome"]
     body = []
     for line in lines:
