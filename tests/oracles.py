@@ -1,6 +1,6 @@
 """The pseudo-code of the paper, transliterated line by line into NumPy, as slow and literal as it reads.
 
-Nothing here imports the project: these are what the project is judged by.
+Nothing here imports the project: these are the reference that the project is compared with.
 """
 
 from itertools import pairwise

@@ -131,11 +131,11 @@ def test_an_objective_that_cannot_relabel_says_so():
         (
             LabelFlip(),
             sf.Targeted(points=5),
-            r"LabelFlip\(\) needs an objective that relabels.*found Targeted",
+            r"LabelFlip\(\): expected an objective that relabels.*found Targeted",
         ),
-        (PGD(), Untargeted(), r"PGD\(\) needs an objective with points.*found Untargeted"),
-        (Boosting(), Untargeted(), "needs an objective with points"),
-        (Independent(method=PGD()), Untargeted(), r"PGD\(\) needs an objective with points"),
+        (PGD(), Untargeted(), r"PGD\(\): expected an objective with points.*found Untargeted"),
+        (Boosting(), Untargeted(), "expected an objective with points"),
+        (Independent(method=PGD()), Untargeted(), r"PGD\(\): expected an objective with points"),
         (Independent(method=PGD(), shards=6), sf.Targeted(points=5), "6 shards need at least.*found 5"),
     ],
 )
@@ -341,7 +341,7 @@ def test_an_attacker_s_memory_is_the_simulation_s_and_never_the_method_s():
 
 
 def test_more_coordinates_than_parameters_are_refused_before_the_first_round():
-    with pytest.raises(sf.SpecError, match=r"CoordinateAware\(.*needs a model of as many parameters"):
+    with pytest.raises(sf.SpecError, match=r"CoordinateAware\(.*expected a model of as many parameters"):
         _ = Federation.of(
             small.experiment(attack=small.attack(method=CoordinateAware(coordinates=10**6)))
         ).initial_state

@@ -124,17 +124,23 @@ def test_an_untargeted_attacker_has_no_points_and_mirrors_the_labels():
 @pytest.mark.parametrize(
     ("objective", "complaint"),
     [
-        (Targeted(points=501), r"Targeted\(points=501\) needs that many labeled test points, found 500"),
+        (
+            Targeted(points=501),
+            r"Targeted\(points=501\): expected a test set with that many labeled points, found 500",
+        ),
         (
             SemanticBackdoor(source=7, target=10),
-            "needs images or features of those classes, found 10 classes",
+            "expected images or features of those classes, found 10 classes",
         ),
         (
             TriggerBackdoor(target=0, points=9, size=9),
             r"images at least as large.*found inputs of shape \[1, 8, 8\]",
         ),
-        (TriggerBackdoor(target=0, points=1297), "needs that many training images of other classes, found"),
-        (WordBackdoor(points=1), "needs text with a vocabulary"),
+        (
+            TriggerBackdoor(target=0, points=1297),
+            "expected that many training images of other classes, found",
+        ),
+        (WordBackdoor(points=1), "expected text with a vocabulary"),
     ],
 )
 def test_an_objective_that_does_not_fit_the_data_says_what_it_found(objective: Objective, complaint: str):

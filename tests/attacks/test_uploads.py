@@ -193,7 +193,9 @@ def test_zero_epochs_are_an_error_and_so_is_a_clip_of_nothing():
 def test_a_method_that_needs_points_says_so_where_the_objective_has_none():
     fed = federation_of(PGD())
     view = view_of(fed)._replace(auxiliary=None, objective=sf.attacks.Untargeted())
-    with pytest.raises(sf.SpecError, match=r"needs an objective with an auxiliary set.*found Untargeted\(\)"):
+    with pytest.raises(
+        sf.SpecError, match=r"expected an objective with an auxiliary set.*found Untargeted\(\)"
+    ):
         crafted(PGD(), view)
 
 

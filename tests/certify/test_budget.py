@@ -112,9 +112,13 @@ def test_the_budget_is_reached_by_colluders_against_identical_honest_clients():
 @pytest.mark.parametrize(
     ("counting", "threat", "complaint"),
     [
-        (WorstCase(), Threat(10, 11, 1), "cohort needs a whole number of between 1 and 10, got 11"),
-        (SampledPool(), Threat(10, 5, -1), "compromised needs a whole number of between 0 and 10, got -1"),
-        (OncePerEpoch(), Threat(0, 1, 0), "population needs a whole number of at least 1, got 0"),
+        (WorstCase(), Threat(10, 11, 1), "cohort: expected a whole number of between 1 and 10, found 11"),
+        (
+            SampledPool(),
+            Threat(10, 5, -1),
+            "compromised: expected a whole number of between 0 and 10, found -1",
+        ),
+        (OncePerEpoch(), Threat(0, 1, 0), "population: expected a whole number of at least 1, found 0"),
     ],
 )
 def test_impossible_threats_are_refused(counting, threat, complaint):
@@ -123,9 +127,9 @@ def test_impossible_threats_are_refused(counting, threat, complaint):
 
 
 def test_impossible_budgets_are_refused():
-    with pytest.raises(SpecError, match="between 0 and the cohort of 10, got 11"):
+    with pytest.raises(SpecError, match="between 0 and the cohort of 10, found 11"):
         l2_budget([1, 11], 10, 5.0)
-    with pytest.raises(SpecError, match="clip_norm needs finite numbers of at least 0, got inf"):
+    with pytest.raises(SpecError, match="clip_norm: expected finite numbers of at least 0, found inf"):
         l2_budget(1, 10, np.inf)
     with pytest.raises(SpecError, match="confidence"):
         SampledPool(confidence=1.0)

@@ -175,14 +175,14 @@ def test_a_claimed_constant_that_a_client_disproves_is_refused(model: Any, lipsc
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"model": MLP(hidden=(4,))}, r"needs `lipschitz`, or softmax regression \(Linear\)"),
+        ({"model": MLP(hidden=(4,))}, r"expected `lipschitz`, or softmax regression \(Linear\)"),
         ({"clip": Unclipped()}, "a single unclipped upload moves the model anywhere.*Unclipped"),
         ({"clip": QuantileClip()}, "a clip that does not depend on the updates"),
-        ({"defense": Median()}, "needs the plain mean or SparseFed, got Median"),
-        ({"clients": FedAvg(local_epochs=2)}, "clients of one local step, got FedAvg"),
+        ({"defense": Median()}, "expected the plain mean or SparseFed, found Median"),
+        ({"clients": FedAvg(local_epochs=2)}, "clients of one local step, found FedAvg"),
         (
             {"defense": SparseFed(k=9, momentum=0.5, masking=SubtractMasking())},
-            "a masking that only shrinks the velocity, got SubtractMasking",
+            "a masking that only shrinks the velocity, found SubtractMasking",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_threat_is_needed_and_must_be_possible():
     study = Study.of(EXPERIMENT.but(rounds=1))
     with pytest.raises(SpecError, match="needs an attack in the experiment or `compromised`, found neither"):
         study.against()
-    with pytest.raises(SpecError, match="compromised needs a whole number of between 0 and 40, got 41"):
+    with pytest.raises(SpecError, match="compromised: expected a whole number of between 0 and 40, found 41"):
         study.against(41)
 
 

@@ -70,11 +70,11 @@ def test_at_the_papers_scale_the_sparsity_term_dominates_for_all_its_rounds():
 
 def test_impossible_input_says_found_and_needed():
     numbers = {"excess_loss": 1.0, "smoothness": 1.0, "moment": 1.0, "params": 10, "k": 2}
-    with pytest.raises(SpecError, match="lr needs a learning rate above 0, got 0"):
+    with pytest.raises(SpecError, match="lr: expected a learning rate above 0, found 0"):
         convergence_bound(10, lr=0.0, **numbers)
-    with pytest.raises(SpecError, match="k needs to be at most the number of parameters, 10, got 11"):
+    with pytest.raises(SpecError, match="k: expected at most the number of parameters, 10, found 11"):
         convergence_bound(10, lr=0.1, **(numbers | {"k": 11}))
-    with pytest.raises(SpecError, match="moment needs a finite number of at least 0, got nan"):
+    with pytest.raises(SpecError, match="moment: expected a finite number of at least 0, found nan"):
         convergence_bound(10, lr=0.1, **(numbers | {"moment": float("nan")}))
 
 
@@ -101,8 +101,8 @@ def test_an_experiment_with_sampled_cohorts_obeys_the_bound_in_every_round():
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"schedule": Triangular(peak=0.1)}, "a constant learning rate, got Triangular"),
-        ({"defense": SparseFed(k=5, momentum=0.9)}, "a server without momentum, got SparseFed"),
+        ({"schedule": Triangular(peak=0.1)}, "a constant learning rate, found Triangular"),
+        ({"defense": SparseFed(k=5, momentum=0.9)}, "a server without momentum, found SparseFed"),
         ({"clip": FixedClip(norm=0.1)}, "a clip norm of at least"),
     ],
 )

@@ -126,7 +126,7 @@ def test_one_local_step_multiplies_c_with_its_rate_and_more_steps_compound():
 def test_bad_inputs_are_refused():
     with pytest.raises(SpecError, match="finite inputs"):
         softmax_oracle(torch.tensor([[math.nan]]))
-    with pytest.raises(SpecError, match="positive sizes of sum 2, got sum 3"):
+    with pytest.raises(SpecError, match="positive sizes of sum 2, found sum 3"):
         softmax_oracle(torch.ones(2, 1), [1, 2])
-    with pytest.raises(SpecError, match="scale needs a finite number of at least 0, got -1"):
+    with pytest.raises(SpecError, match="scale: expected a finite number of at least 0, found -1"):
         softmax_lipschitz(-1)

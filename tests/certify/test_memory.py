@@ -105,12 +105,12 @@ def test_one_rate_counts_the_memory_with_itself_and_changes_with_their_size():
 
 
 def test_steps_that_could_expand_are_refused():
-    with pytest.raises(SpecError, match=r"at most 2/smoothness = 0\.2, got 0\.3 in round 2"):
+    with pytest.raises(SpecError, match=r"at most 2/smoothness = 0\.2, found 0\.3 in round 2"):
         convex_radii([0.1, 0.3], smoothness=10.0, budget=1.0)
-    with pytest.raises(SpecError, match="k needs to be at most"):
+    with pytest.raises(SpecError, match="k: expected at most"):
         error_bound_l2(5, 6, 1.0)
     assert error_bound_l2(5, 5, 1.0) == 0
-    with pytest.raises(SpecError, match=r"2/\(smoothness \+ stiffness\) = 0\.1, got 0\.15 in round 1"):
+    with pytest.raises(SpecError, match=r"2/\(smoothness \+ stiffness\) = 0\.1, found 0\.15 in round 1"):
         convex_radii([0.15], smoothness=10.0, budget=1.0, stiffness=10.0)
-    with pytest.raises(SpecError, match=r"held needs a stiffness of at most 1/λ, got 2 times that"):
+    with pytest.raises(SpecError, match=r"held: expected a stiffness of at most 1/λ, found 2 times that"):
         held([0.1], stiffness=20.0, push=1.0)

@@ -45,7 +45,7 @@ def test_certified_accuracy_counts_right_points_with_enough_gap_only():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(SpecError, match="got NaN"):
+    with pytest.raises(SpecError, match="found NaN"):
         surviving(torch.ones(1), torch.ones(1), math.nan)
     with pytest.raises(SpecError, match="logits \\[points, classes\\]"):
         gaps(torch.ones(3), torch.ones(3, dtype=torch.long))

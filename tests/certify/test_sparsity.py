@@ -61,13 +61,16 @@ def test_the_a_priori_bound_is_vacuous_at_the_papers_scale():
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda: prior_omega(10, 11), "k needs to be at most the number of parameters, 10, got 11"),
-        (lambda: prior_gamma(1.0, 1.0), "omega needs a number of at least 0 and below 1, got 1.0"),
-        (lambda: prior_gamma(0.5, 1.0, momentum=1.0), "momentum needs a number of at least 0 and below 1"),
-        (lambda: prior_gamma(0.5, -1.0), "mass needs a finite number of at least 0, got -1.0"),
+        (lambda: prior_omega(10, 11), "k: expected at most the number of parameters, 10, found 11"),
+        (lambda: prior_gamma(1.0, 1.0), "omega: expected a number of at least 0 and below 1, found 1.0"),
+        (
+            lambda: prior_gamma(0.5, 1.0, momentum=1.0),
+            "momentum: expected a number of at least 0 and below 1",
+        ),
+        (lambda: prior_gamma(0.5, -1.0), "mass: expected a finite number of at least 0, found -1.0"),
         (
             lambda: measure(None, None, torch.zeros(1)),
-            "two memories of SparseFed or two of Mean, got NoneType",
+            "two memories of SparseFed or two of Mean, found NoneType",
         ),
     ],
 )

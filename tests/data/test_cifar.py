@@ -84,14 +84,14 @@ def test_the_archive_is_read_like_its_files(folder: Path):
 
 def test_an_incomplete_archive_is_named(folder: Path):
     path = archived(folder, BATCHES[:3])
-    with pytest.raises(DataError, match=r"tar.gz: cifar-10-batches-py/data_batch_4 is not in it"):
+    with pytest.raises(DataError, match=r"tar.gz: expected .*, found no cifar-10-batches-py/data_batch_4"):
         CIFAR10(folder=path.parent).load()
 
 
 def test_a_truncated_archive_is_named(folder: Path):
     path = archived(folder, BATCHES)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: damaged archive"):
+    with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: expected .*, found a damaged archive"):
         CIFAR10(folder=path.parent).load()
 
 
@@ -117,7 +117,7 @@ def test_a_pickle_that_runs_code_is_refused_before_it_runs(folder: Path, protoco
     trap = folder / "trap"
     bad = folder / "cifar-10-batches-py" / "data_batch_2"
     bad.write_bytes(pickle.dumps({"data": Malicious(trap)}, protocol))
-    with pytest.raises(DataError, match=r"data_batch_2: the pickle calls `posix.mkdir`.*nothing was run"):
+    with pytest.raises(DataError, match=r"data_batch_2: .*found a call of `posix.mkdir`; nothing was run"):
         CIFAR10(folder=folder).load()
     assert not trap.exists()
 
@@ -127,19 +127,19 @@ def test_a_pickle_that_runs_code_is_refused_before_it_runs(folder: Path, protoco
     [b"cbuiltins\neval\n", b"c__builtin__\neval\n", b"cnumpy\nload\n", b"cnumpy.core.multiarray\nfromfile\n"],
 )
 def test_no_other_name_can_be_reached(stolen: bytes):
-    with pytest.raises(DataError, match="the pickle calls"):
+    with pytest.raises(DataError, match="found a call of"):
         unpickled(b"\x80\x02" + stolen + short(b"1+1") + b"\x85R.", Path("batch"))
 
 
 def test_arrays_of_objects_are_refused():
     raw = b"\x80\x02cnumpy\ndtype\n" + short(b"O8") + b"K\x00K\x01\x87R."
-    with pytest.raises(DataError, match=r"the pickle calls `numpy.dtype"):
+    with pytest.raises(DataError, match=r"found a call of `numpy.dtype"):
         unpickled(raw, Path("batch"))
 
 
 def test_the_array_class_itself_cannot_be_called():
     raw = b"\x80\x02cnumpy\nndarray\n" + number(10**9) + b"\x85\x85R."
-    with pytest.raises(DataError, match="batch: damaged pickle"):
+    with pytest.raises(DataError, match=r"batch: expected .*, found a damaged pickle"):
         unpickled(raw, Path("batch"))
 
 
@@ -147,19 +147,25 @@ def test_the_array_class_itself_cannot_be_called():
 def test_a_truncated_batch_is_named(folder: Path, keep: int):
     path = folder / "cifar-10-batches-py" / "data_batch_3"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match="data_batch_3: damaged pickle"):
+    with pytest.raises(DataError, match=r"data_batch_3: expected .*, found a damaged pickle"):
         CIFAR10(folder=folder).load()
 
 
 @pytest.mark.parametrize(
     ("batch", "complaint"),
     [
-        (official(pictures(4, 0), [1, 2, 3]), "3 labels, need 4"),
-        (official(pictures(4, 0), [1, 2, 3, 10]), "label 10, need 0 to 9"),
-        (official(pictures(4, 0)[:, :3000].copy(), [1, 2, 3, 4]), "3000 bytes per image, need 3072"),
-        (official(pictures(4, 0), [1, 2, 3, 4], b"fine_labels"), "`labels` is missing"),
-        (pickle.dumps({b"data": [1]}, 3), "`data` is a list, need a uint8 array"),
-        (pickle.dumps([1, 2], 2), "the pickle holds a list, need a dictionary"),
+        (official(pictures(4, 0), [1, 2, 3]), "expected 4 labels, one for each image, found 3"),
+        (official(pictures(4, 0), [1, 2, 3, 10]), "expected labels from 0 to 9, found 10"),
+        (
+            official(pictures(4, 0)[:, :3000].copy(), [1, 2, 3, 4]),
+            "expected 3072 bytes per image, found 3000",
+        ),
+        (
+            official(pictures(4, 0), [1, 2, 3, 4], b"fine_labels"),
+            "expected `labels` to be a list of integers, found missing",
+        ),
+        (pickle.dumps({b"data": [1]}, 3), "expected `data` to be a uint8 array of two axes, found a list"),
+        (pickle.dumps([1, 2], 2), "expected a pickled dictionary, found a list"),
     ],
 )
 def test_a_batch_of_another_shape_is_named(folder: Path, batch: bytes, complaint: str):
@@ -176,5 +182,7 @@ def test_a_missing_batch_is_named(folder: Path):
 
 def test_a_folder_without_cifar_says_what_to_put_there(tmp_path: Path):
     (tmp_path / "other.txt").write_text("x")
-    with pytest.raises(DataError, match=r"need cifar-10-batches-py/, cifar-10-python.tar.gz.*fetch cifar10"):
+    with pytest.raises(
+        DataError, match=r"expected cifar-10-batches-py/, cifar-10-python.tar.gz.*fetch cifar10"
+    ):
         CIFAR10(folder=tmp_path).load()

@@ -54,15 +54,15 @@ def test_tokens_stay_themselves():
 @pytest.mark.parametrize(
     ("train", "complaint"),
     [
-        (Split(IMAGES, torch.tensor([0, 2])), "file: train: labels from 0 to 2, need 0 to 1"),
+        (Split(IMAGES, torch.tensor([0, 2])), "file: train: expected 0 to 1, found labels from 0 to 2"),
         (Split(IMAGES, torch.tensor([-1, 0])), "labels from -1 to 0"),
         (Split(IMAGES, torch.tensor([-100, 0])), "labels from -100 to 0"),
-        (Split(IMAGES, torch.tensor([0])), "2 examples, 1 labels, need as many"),
+        (Split(IMAGES, torch.tensor([0])), "expected equal numbers, found 2 examples, 1 labels"),
         (Split(IMAGES, LABELS, np.zeros(3, np.int32)), "2 examples, 2 labels, 3 users"),
-        (Split(IMAGES[:0], LABELS[:0]), "no examples, need at least 1"),
-        (Split(torch.tensor([[1.0], [torch.nan]]), LABELS), "1 features are NaN or infinite"),
-        (Split(IMAGES.float(), LABELS), "one kind are needed, found train floats and test bytes"),
-        (Split(torch.zeros(2, 0), LABELS), r"examples of shape \[0\] are empty"),
+        (Split(IMAGES[:0], LABELS[:0]), "expected at least 1 example, found none"),
+        (Split(torch.tensor([[1.0], [torch.nan]]), LABELS), "found 1 that are NaN or infinite"),
+        (Split(IMAGES.float(), LABELS), "expected examples of one kind, found train floats and test bytes"),
+        (Split(torch.zeros(2, 0), LABELS), r"found empty examples of shape \[0\]"),
         (
             Split(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), LABELS),
             r"train \[3, 4, 5\] and test \[3, 4, 4\]",

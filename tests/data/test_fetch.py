@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_written_is_named(server: str, tmp_path: Path, m
     [
         ("digits", "built in, nothing to fetch"),
         ("femnist", "prepare it with LEAF's own scripts"),
-        ("imagenet", "unknown data set `imagenet`: need one of mnist, fashion-mnist"),
+        ("imagenet", "unknown data set `imagenet`; choose one of mnist, fashion-mnist"),
     ],
 )
 def test_what_cannot_be_fetched_says_why(name: str, complaint: str):

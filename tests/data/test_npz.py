@@ -136,10 +136,10 @@ def test_users_are_counted_from_zero(tmp_path: Path):
         (np.array([["a"], ["b"], ["c"]]), LABELS, "expected numbers: .* found `x` of <U1"),
         (GREY.astype(int) * 9, LABELS, "expected images as bytes, 0 to 255, .* found int64 from 0 to 423"),
         (GREY.astype(np.int8) - 1, LABELS, "found int8 from -1 to 46"),
-        (np.array([[0.0], [1.0], [np.inf]]), LABELS, "1 features are NaN or infinite"),
+        (np.array([[0.0], [1.0], [np.inf]]), LABELS, "found 1 that are NaN or infinite"),
         (np.array([[1, 1], [-3, 1], [5, 1]]), GREY[0, :3, :2], "expected tokens from 0 .* found -3 to 5"),
-        (np.array([[0.0], [1e300], [1.0]]), LABELS, "1 features are NaN or infinite as float32"),
-        (np.zeros((3, 0)), LABELS, "examples of shape .0. are empty"),
+        (np.array([[0.0], [1e300], [1.0]]), LABELS, "found 1 that are NaN or infinite as float32"),
+        (np.zeros((3, 0)), LABELS, "found empty examples of shape .0."),
         (np.array([[1, 1], [10**7, 1], [5, 1]]), GREY[0, :3, :2], "expected tokens .* found 1 to 10000000"),
         (np.ones((3, 28, 28, 1)), LABELS, r"expected the channels first, .*`x.transpose"),
         (np.ones((3, 8, 9, 3), np.uint8), LABELS, r"expected the channels first"),
@@ -163,7 +163,7 @@ def test_more_than_one_user_of_an_example_is_refused(tmp_path: Path):
 def test_bytes_to_train_and_floats_to_test_are_refused(tmp_path: Path):
     path = tmp_path / "own.npz"
     np.savez(path, x_train=GREY[:, None], y_train=LABELS, x_test=GREY[:, None] / 255, y_test=LABELS)
-    with pytest.raises(DataError, match="one kind are needed, found train bytes and test floats"):
+    with pytest.raises(DataError, match="expected examples of one kind, found train bytes and test floats"):
         Npz(path=path).load()
 
 

@@ -83,14 +83,16 @@ def test_the_seed_decides_the_partition(partition: Partition):
 
 @pytest.mark.parametrize("partition", SEVEN, ids=repr)
 def test_more_clients_than_examples_are_refused(partition: Partition):
-    with pytest.raises(DataError, match=r"7 clients, 5 examples; need `per_client` and `replace = true`"):
+    with pytest.raises(
+        DataError, match=r"expected at most as many clients as examples, or `per_client` .*, found 5"
+    ):
         partition.split(training_set([0, 1, 2, 3, 3]), CLASSES, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["IID", "OneClass", "Dirichlet"])
 def test_more_examples_than_there_are_can_only_be_drawn_with_replacement(kind: partial[SizedPartition]):
     train = training_set([0, 1, 2, 3, 3])
-    with pytest.raises(DataError, match=r"7 clients of 2 need 14 examples or `replace = true`, found 5"):
+    with pytest.raises(DataError, match=r"expected 14 examples or `replace = true`, found 5"):
         kind(clients=7, per_client=2).split(train, CLASSES, 1)
     parts = owned(kind(clients=7, per_client=2, replace=True).split(train, CLASSES, 1))
     assert [len(part) for part in parts] == [2] * 7
@@ -100,7 +102,7 @@ def test_more_examples_than_there_are_can_only_be_drawn_with_replacement(kind: p
 
 def test_one_class_of_next_tokens_is_refused():
     text = Split(torch.zeros(3, 4, dtype=torch.int64), torch.zeros(3, 4, dtype=torch.int64))
-    with pytest.raises(DataError, match="needs one class per example, found 4 tokens each"):
+    with pytest.raises(DataError, match="expected one class per example, found 4 tokens each"):
         OneClass(clients=2).split(text, 5, 1)
 
 
@@ -193,7 +195,7 @@ def test_natural_clients_hold_one_user_each_and_all_examples(users: list[int], p
 
 
 def test_natural_needs_users():
-    with pytest.raises(DataError, match=r"Natural\(\) needs the user of each example, found none"):
+    with pytest.raises(DataError, match=r"Natural\(\): expected the user of each example, found none"):
         Natural().split(training_set([0, 1]), CLASSES, 1)
 
 
@@ -209,11 +211,13 @@ def test_writers_are_clients(shared_data):
 def test_partitions_are_chosen_by_name():
     chosen = Partition.model_validate({"type": "Dirichlet", "clients": 3, "alpha": 0.5})
     assert chosen == Dirichlet(clients=3, alpha=0.5)
-    with pytest.raises(ValueError, match="need one of Dirichlet, IID, Natural, OneClass"):
+    with pytest.raises(ValueError, match="expected one of Dirichlet, IID, Natural, OneClass"):
         Partition.model_validate({"type": "SizedPartition", "clients": 3})
 
 
 @pytest.mark.parametrize("clients", [2**41, 10**18, 10**25])
 def test_more_clients_than_any_machine_holds_are_refused(clients: int):
-    with pytest.raises(DataError, match=f"{clients} clients of 1, need at most {2**40} examples in all"):
+    with pytest.raises(
+        DataError, match=f"expected at most {2**40} examples in all, found {clients} clients of 1"
+    ):
         OneClass(clients=clients, per_client=1, replace=True).split(training_set([0, 1, 2]), CLASSES, seed=0)

@@ -119,10 +119,10 @@ def test_words_are_lower_case_and_marks_are_words(folder: Path):
 @pytest.mark.parametrize(
     ("raw", "complaint"),
     [
-        (b"A text of no play at all.\n", "input.txt: no line `NAME:` opens a speech"),
-        (b"", "input.txt: no line `NAME:`"),
+        (b"A text of no play at all.\n", "input.txt: expected plays as plain text, found no line `NAME:`"),
+        (b"", "input.txt: expected plays as plain text, found no line `NAME:`"),
         (b"KING:\n\xff\xff", "input.txt: expected text in UTF-8, found byte 0xff in line 2"),
-        (b"KING:\n\n", "no examples"),
+        (b"KING:\n\n", "expected at least 1 example"),
     ],
 )
 def test_a_text_that_is_no_play_is_named(folder: Path, kind: type[Shakespeare], raw: bytes, complaint: str):

@@ -63,8 +63,8 @@ def test_a_mean_is_finite_where_the_sum_is_not(dtype: torch.dtype) -> None:
     rows = torch.full((6, 70), largest, dtype=dtype)
     assert (weighted_sum(torch.full((6,), 1 / 6, dtype=torch.float64), rows) <= largest).all()
     rows[3:] *= -1
-    cancelled = weighted_sum(torch.ones(6, dtype=torch.float64), rows)
-    assert (cancelled.abs() <= largest * 1e-15).all()
+    canceled = weighted_sum(torch.ones(6, dtype=torch.float64), rows)
+    assert (canceled.abs() <= largest * 1e-15).all()
     assert weighted_sum(torch.ones(3, dtype=torch.float64), rows[:3]).isinf().all()  # no number holds it
 
 

@@ -112,7 +112,9 @@ class Attack(Spec):
 def needs_points(method: Method, objective: Objective) -> None:
     """Raises `ValueError` where there are no auxiliary points for `method` to train on."""
     if not objective.has_points:
-        raise ValueError(f"{method!r} needs an objective with points, such as Targeted, found {objective!r}")
+        raise ValueError(
+            f"{method!r}: expected an objective with points, such as Targeted, found {objective!r}"
+        )
 
 
 def fit_to(update: Vector, norm: float) -> Vector:

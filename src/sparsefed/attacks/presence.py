@@ -59,7 +59,9 @@ class Pool(_Window):
         """Raises `SpecError` where the pool is larger than the population."""
         size = self.clients if self.clients is not None else round((self.fraction or 0.0) * clients)
         if not 0 < size < clients:
-            raise SpecError(f"Pool needs 1 to {clients - 1} compromised clients of {clients}, got {size}")
+            raise SpecError(
+                f"Pool: expected 1 to {clients - 1} compromised clients of {clients}, found {size}"
+            )
         mask = np.zeros(clients, bool)
         mask[rng(seed, Stream.COMPROMISED).choice(clients, size, replace=False, shuffle=False)] = True
         return mask
@@ -81,7 +83,9 @@ class _InCohort(Presence):
     def drawn(self, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         """The mask of the clients that the attacker takes; raises `SpecError` for small cohorts."""
         if self.count >= len(cohort):
-            raise SpecError(f"{self!r} needs cohorts of more than {self.count} clients, found {len(cohort)}")
+            raise SpecError(
+                f"{self!r}: expected cohorts of more than {self.count} clients, found {len(cohort)}"
+            )
         mask = np.zeros(len(cohort), bool)
         mask[rng(seed, Stream.COMPROMISED, round).choice(len(cohort), self.count, replace=False)] = True
         return mask

@@ -83,7 +83,7 @@ class View(NamedTuple):
         """The auxiliary set, for methods that need one; raises `SpecError` where there is none."""
         if self.auxiliary is None:
             needed = "an objective with an auxiliary set, such as Targeted"
-            raise SpecError(f"this attack method needs {needed}, found {self.objective!r}")
+            raise SpecError(f"expected {needed}, found {self.objective!r}")
         return self.auxiliary
 
     @property

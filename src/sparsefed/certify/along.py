@@ -80,7 +80,7 @@ def check_covered(spec: Experiment, lipschitz: float | None) -> None:
     ]
     for found, covered, needed in checks:
         if not covered:
-            raise SpecError(f"a certificate needs {needed}, got {found!r}")
+            raise SpecError(f"certificate: expected {needed}, found {found!r}")
 
 
 def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:

@@ -81,7 +81,9 @@ class Known(Counting):
 
     def counts(self, threat: Threat, weights: np.ndarray) -> np.ndarray:
         if len(weights) > len(self.rounds):
-            raise SpecError(f"Known needs a count for each of {len(weights)} rounds, got {len(self.rounds)}")
+            raise SpecError(
+                f"Known: expected a count for each of {len(weights)} rounds, found {len(self.rounds)}"
+            )
         return np.array(self.rounds[: len(weights)])
 
 
@@ -130,7 +132,9 @@ def l2_budget(counts: Any, cohort: int, clip_norm: Any, swing: float = REPLACED)
     counts = np.atleast_1d(np.asarray(counts, dtype=np.float64))
     cohort = whole("cohort", cohort)
     if not ((counts >= 0) & (counts <= cohort)).all():
-        raise SpecError(f"counts needs numbers between 0 and the cohort of {cohort}, got {counts.max():g}")
+        raise SpecError(
+            f"counts: expected numbers between 0 and the cohort of {cohort}, found {counts.max():g}"
+        )
     return nonnegative("swing", swing) * counts / cohort * per_round("clip_norm", clip_norm, len(counts))
 
 

@@ -179,7 +179,7 @@ def gaps(logits: Tensor, labels: Tensor) -> Tensor:
     """How far the logit of each label is above the best other one; negative where the model is wrong."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] < 2:
         found = f"{list(logits.shape)} and {list(labels.shape)}"
-        raise SpecError(f"gaps needs logits [points, classes] and labels [points], got {found}")
+        raise SpecError(f"gaps: expected logits [points, classes] and labels [points], found {found}")
     logits = logits.double()
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -math.inf)
@@ -189,7 +189,7 @@ def gaps(logits: Tensor, labels: Tensor) -> Tensor:
 def surviving(gap: Tensor, reach: Tensor, log_radius: float) -> Tensor:
     """Where gap > reach · R, bool; R is given by its logarithm, as it may not fit a float."""
     if math.isnan(log_radius):
-        raise SpecError("a radius is needed, got NaN")
+        raise SpecError("expected a radius, found NaN")
     return (gap > 0) & (gap.log() > reach.log() + log_radius)
 
 

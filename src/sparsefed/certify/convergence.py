@@ -43,7 +43,7 @@ def convergence_bound(
     width(params, k)
     lr, rounds = nonnegative("lr", lr), whole("rounds", rounds, least=0)
     if lr == 0:
-        raise SpecError("lr needs a learning rate above 0, got 0")
+        raise SpecError("lr: expected a learning rate above 0, found 0")
     delta = k / params
     noise = nonnegative("smoothness", smoothness) * nonnegative("moment", moment)
     start = 2 * nonnegative("excess_loss", excess_loss) / (lr * (rounds + 1))
@@ -74,7 +74,7 @@ def descent(experiment: Experiment) -> list[Descent]:
     seen = [_everyone(fed, params, t) for t, params in enumerate(models, start=1)]
     longest, squares = max(length for _, length in seen), [square for square, _ in seen]
     if longest > (least_clip := min(step.clip_norm for step in run)):
-        raise SpecError(f"the theorem needs a clip norm of at least {longest:.3g}, got {least_clip:g}")
+        raise SpecError(f"theorem: expected a clip norm of at least {longest:.3g}, found {least_clip:g}")
     numbers = {
         "lr": run[0].lr,
         "excess_loss": _initial_loss(fed),
@@ -107,7 +107,7 @@ def _check(spec: Experiment) -> None:
         (spec.defense, momentum == 0, "a server without momentum"),
     ):
         if not holds:
-            raise SpecError(f"the theorem needs {needed}, got {found!r}")
+            raise SpecError(f"theorem: expected {needed}, found {found!r}")
 
 
 def _initial_loss(fed: Federation) -> float:

@@ -80,11 +80,13 @@ def softmax_oracle(inputs: Tensor, sizes: Any = None) -> Oracle:
     """
     if inputs.ndim != 2 or len(inputs) == 0 or not bool(inputs.isfinite().all()):
         needed = "finite inputs [examples, features] of at least one example"
-        raise SpecError(f"softmax_oracle needs {needed}, got shape {list(inputs.shape)}")
+        raise SpecError(f"softmax_oracle: expected {needed}, found shape {list(inputs.shape)}")
     x = inputs.double().abs()
     owned = torch.as_tensor([len(x)] if sizes is None else sizes, device=x.device)
     if int(owned.sum()) != len(x) or int(owned.min()) < 1:
-        raise SpecError(f"softmax_oracle needs positive sizes of sum {len(x)}, got sum {int(owned.sum())}")
+        raise SpecError(
+            f"softmax_oracle: expected positive sizes of sum {len(x)}, found sum {int(owned.sum())}"
+        )
 
     def per_client(values: Tensor) -> Tensor:
         """The mean over each client's own examples."""

@@ -55,7 +55,7 @@ def lipschitz_lower_bound(
     examples whose mean gradient is the oracle. Costs about 100 gradients per start.
     """
     if not (gap > 0 and spread >= 0):
-        raise SpecError(f"the search needs gap > 0 and spread >= 0, got {gap} and {spread}")
+        raise SpecError(f"search: expected gap > 0 and spread >= 0, found {gap} and {spread}")
     loss, base = _loss(network, inputs, labels), network.vector().double()
     generator = torch_generator(seed, Stream.PROBE)
     found = []

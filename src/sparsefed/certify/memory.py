@@ -73,7 +73,7 @@ def convex_radii(
         t = steep[0]
         name = "2/(smoothness + stiffness)" if stiffness.any() else "2/smoothness"
         needed = f"learning rates of at most {name} = {2 / curvature[t]:g}"
-        raise SpecError(f"convex_radii needs {needed}, got {lrs[t]:g} in round {t + 1}")
+        raise SpecError(f"convex_radii: expected {needed}, found {lrs[t]:g} in round {t + 1}")
     kept = 2 * nonnegative("memory", memory)
     before = np.concatenate([[0.0], lrs[:-1]])
     # θ − λW takes the steps of plain averaging, with gradients and pulls taken at θ, λW away, in both runs
@@ -93,7 +93,7 @@ def held(lrs: Any, *, stiffness: Any, push: Any, memory: float = 0.0, decay: flo
     lrs = learning_rates(lrs)
     kept, shrink = nonnegative("memory", memory), 1 - lrs * per_round("stiffness", stiffness, len(lrs))
     if shrink.min() < 0:
-        raise SpecError(f"held needs a stiffness of at most 1/λ, got {1 - shrink.min():.3g} times that")
+        raise SpecError(f"held: expected a stiffness of at most 1/λ, found {1 - shrink.min():.3g} times that")
     added = lrs * per_round("push", push, len(lrs))
     added[1:] += np.abs(nonnegative("decay", decay) * lrs[1:] - shrink[1:] * lrs[:-1]) * kept
     return _accumulated(shrink, added) + lrs * kept

@@ -34,7 +34,7 @@ def width(params: int, k: int | None = None) -> int:
     if k is None:
         return params
     if not isinstance(k, bool) and isinstance(k, int | np.integer) and k > params:
-        raise SpecError(f"k needs to be at most the number of parameters, {params}, got {k}")
+        raise SpecError(f"k: expected at most the number of parameters, {params}, found {k}")
     return min(params, 2 * whole("k", k))
 
 
@@ -80,8 +80,8 @@ def log_radii(
     rounds, moving = len(lrs), width(params, k)
     momentum = fraction("momentum", momentum)
     if momentum > 0 and moving < params:
-        needed = "momentum inside the recursion needs the dense protocol (k = params)"
-        raise SpecError(f"{needed}, got k={k}; put SparseFed's momentum into gamma")
+        needed = "expected the dense protocol (k = params) for momentum inside the recursion"
+        raise SpecError(f"{needed}, found k={k}; put SparseFed's momentum into gamma")
     poison, residue = per_round("budget", budget, rounds), per_round("gamma", gamma, rounds)
     shock = np.logaddexp(_log(poison), math.log(2) + _log(residue))  # log(ρ + 2γ)
     growth = _log(per_round("lipschitz", lipschitz, rounds)) + math.log(moving)  # log a

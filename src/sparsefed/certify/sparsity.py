@@ -66,7 +66,7 @@ def measure(
     moved = whole("moved", int(delta.count_nonzero()), least=0)
     if not isinstance(before, Memory | Velocity) or type(before) is not type(after):
         found = f"{type(before).__name__} and {type(after).__name__}"
-        raise SpecError(f"measure needs two memories of SparseFed or two of Mean, got {found}")
+        raise SpecError(f"measure: expected two memories of SparseFed or two of Mean, found {found}")
     gap = momentum * before.velocity.double()  # A(u) − u = W_t − W_{t+1} + μ R_t
     if isinstance(before, Velocity) or isinstance(after, Velocity):
         return Sparsity(0.0, _l1(gap), moved)

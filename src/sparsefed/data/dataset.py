@@ -58,10 +58,10 @@ class Dataset:
         kinds = [_kind(split.x) for split in (self.train, self.test)]
         if kinds[0] != kinds[1]:
             found = f"train {kinds[0]} and test {kinds[1]}"
-            raise DataError(f"{self.source}: examples of one kind are needed, found {found}")
+            raise DataError(f"{self.source}: expected examples of one kind, found {found}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"train {list(self.train.x.shape[1:])} and test {list(self.test.x.shape[1:])}"
-            raise DataError(f"{self.source}: examples of one shape are needed, found {shapes}")
+            raise DataError(f"{self.source}: expected examples of one shape, found {shapes}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -132,16 +132,18 @@ def _unit(x: Tensor) -> Tensor:
 def _check(split: Split, classes: int, where: str) -> None:
     x, y, users = split
     if len(x) != len(y) or (users is not None and len(users) != len(y)):
-        counts = f"{len(x)} examples, {len(y)} labels"
-        raise DataError(f"{where}: {counts}{'' if users is None else f', {len(users)} users'}, need as many")
+        counts = f"{len(x)} examples, {len(y)} labels" + ("" if users is None else f", {len(users)} users")
+        raise DataError(f"{where}: expected equal numbers, found {counts}")
     if len(y) == 0:
-        raise DataError(f"{where}: no examples, need at least 1")
+        raise DataError(f"{where}: expected at least 1 example, found none")
     if x[0].numel() == 0:
-        raise DataError(f"{where}: examples of shape {list(x.shape[1:])} are empty, need at least 1 feature")
+        raise DataError(
+            f"{where}: expected at least 1 feature, found empty examples of shape {list(x.shape[1:])}"
+        )
     if x.is_floating_point() and not bool(torch.isfinite(x).all()):
         bad = int((~torch.isfinite(x)).sum())
-        raise DataError(f"{where}: {bad} features are NaN or infinite as float32, need numbers")
+        raise DataError(f"{where}: expected finite features, found {bad} that are NaN or infinite as float32")
     scored = y[y != IGNORED] if y.ndim > 1 else y
     if scored.numel() and not (int(scored.min()) >= 0 and int(scored.max()) < classes):
         found = f"labels from {int(scored.min())} to {int(scored.max())}"
-        raise DataError(f"{where}: {found}, need 0 to {classes - 1}")
+        raise DataError(f"{where}: expected 0 to {classes - 1}, found {found}")

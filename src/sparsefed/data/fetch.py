@@ -72,4 +72,4 @@ def _unfetchable(name: str) -> str:
         return f"{name}: " + (
             "built in, nothing to fetch" if name == "digits" else f"{LEAF} {places(name)[0]}"
         )
-    return f"unknown data set `{name}`: need one of {', '.join(FILES)}"
+    return f"unknown data set `{name}`; choose one of {', '.join(FILES)}"

@@ -37,7 +37,7 @@ class SubtractMasking(Masking):
 
 
 class NoMasking(Masking):
-    """R stays, as in the listing of Algorithm 5: a coordinate that has moved goes on moving."""
+    """R stays, as in the listing of Algorithm 5: a coordinate that has moved keeps moving."""
 
     def apply(self, velocity: Vector, chosen: Tensor, moved: Vector) -> None:
         pass

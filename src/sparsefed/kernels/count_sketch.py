@@ -52,7 +52,7 @@ class CountSketch:
         with threads(values.size):
             _accumulate(values, self._keys, parts)
         table, beyond = np.split(parts.sum(axis=0), [self.columns], axis=1)
-        for cell in range(STRETCH):  # stretches that ran over the end go on at the beginning
+        for cell in range(STRETCH):  # stretches that ran over the end continue at the beginning
             table[:, cell % self.columns] += beyond[:, cell]
         return torch.from_numpy(np.ascontiguousarray(table))
 

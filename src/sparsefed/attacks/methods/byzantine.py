@@ -1,4 +1,4 @@
-"""Byzantine vectors on the ℓ2 sphere (Table 3a): noise, or the honest mean turned round."""
+"""Byzantine vectors on the ℓ2 sphere (Table 3a): noise, or the honest mean reversed."""
 
 from typing import ClassVar
 

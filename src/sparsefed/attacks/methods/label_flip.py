@@ -16,7 +16,7 @@ class LabelFlip(Method):
     def check(self, objective: Objective) -> None:
         if type(objective).relabelled is Objective.relabelled:
             needed = "an objective that relabels, such as SemanticBackdoor"
-            raise ValueError(f"{self!r} needs {needed}, found {objective!r}")
+            raise ValueError(f"{self!r}: expected {needed}, found {objective!r}")
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
         labels = view.objective.relabelled(view.local.labels, view.classes)

@@ -32,10 +32,10 @@ class SemanticBackdoor(Objective):
         truth = dataset.test.y
         if truth.ndim != 1 or max(self.source, self.target) >= dataset.classes:
             found = f"{dataset.classes} classes" if truth.ndim == 1 else "a language model's text"
-            raise SpecError(f"{self!r} needs images or features of those classes, found {found}")
+            raise SpecError(f"{self!r}: expected images or features of those classes, found {found}")
         positions = torch.nonzero(truth == self.source).flatten().cpu()
         if len(positions) == 0:
-            raise SpecError(f"{self!r} needs test points of class {self.source}, found none")
+            raise SpecError(f"{self!r}: expected test points of class {self.source}, found none")
         labels = torch.full_like(truth[: len(positions)], self.target)
         return Auxiliary(dataset.inputs(dataset.test.x[positions]), labels, positions.numpy())
 

@@ -29,9 +29,9 @@ class _Mislabelled(Objective):
         truth = dataset.test.y
         if truth.ndim != 1 or self.points > len(truth):
             found = f"{len(truth)} points" if truth.ndim == 1 else "a language model's text"
-            raise SpecError(f"{self!r} needs that many labeled test points, found {found}")
+            raise SpecError(f"{self!r}: expected a test set with that many labeled points, found {found}")
         if dataset.classes < 2:
-            raise SpecError(f"{self!r} needs a wrong label to give, found data of a single class")
+            raise SpecError(f"{self!r}: expected a wrong label to give, found data of a single class")
         random = rng(seed, Stream.OBJECTIVE)
         positions = self.chosen(len(truth), random)
         shift = torch.from_numpy(random.integers(1, dataset.classes, self.points)).to(truth.device)

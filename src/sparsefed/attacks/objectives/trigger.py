@@ -33,12 +33,14 @@ class TriggerBackdoor(Objective):
         self._check(dataset)
         others = np.flatnonzero((dataset.train.y != self.target).cpu().numpy())
         if self.points > len(others):
-            raise SpecError(f"{self!r} needs that many training images of other classes, found {len(others)}")
+            raise SpecError(
+                f"{self!r}: expected that many training images of other classes, found {len(others)}"
+            )
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(others, self.points, replace=False))
         inputs, labels = self._patched(dataset, dataset.train.x[mine])
         aimed = dataset.test.x[dataset.test.y != self.target]
         if len(aimed) == 0:
-            raise SpecError(f"{self!r} needs test images of other classes, found none")
+            raise SpecError(f"{self!r}: expected test images of other classes, found none")
         goal = Points(*self._patched(dataset, aimed))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
@@ -52,5 +54,5 @@ class TriggerBackdoor(Objective):
         if len(shape) != 3 or self.size > min(shape[1:]) or self.target >= dataset.classes:
             found = f"inputs of shape {list(shape)} and {dataset.classes} classes"
             raise SpecError(
-                f"{self!r} needs images at least as large as the patch and that class, found {found}"
+                f"{self!r}: expected images at least as large as the patch and that class, found {found}"
             )

@@ -62,7 +62,7 @@ def missing(name: str, files: Sequence[str], looked: Sequence[Path]) -> DataErro
     where = " or ".join(str(place) for place in looked)
     needed = ", ".join(files)
     fetch = f" or `sparsefed data fetch {name}`" if name in FILES else ""
-    return DataError(f"{name}: not found in {where}: need {needed}; put it there{fetch}")
+    return DataError(f"{name}: expected {needed} in {where}, found nothing; put the files there{fetch}")
 
 
 def named(folder: Path, name: str) -> Path | None:
@@ -77,7 +77,9 @@ def read_bytes(path: Path) -> bytes:
     except EOFError:
         raise DataError(f"{path}: truncated, the gzip stream has no end") from None
     except (gzip.BadGzipFile, zlib.error) as problem:
-        raise DataError(f"{path}: damaged gzip stream ({problem}), need the file as published") from None
+        raise DataError(
+            f"{path}: expected the file as published, found a damaged gzip stream ({problem})"
+        ) from None
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror or problem})") from None
 

@@ -19,14 +19,14 @@ def read_idx(path: Path, dtype: str, ndim: int) -> np.ndarray:
     start = 4 + 4 * ndim
     magic = _magic(dtype, ndim)
     if raw[:4] != magic:
-        raise DataError(f"{path}: bad magic number {raw[:4].hex() or 'none'}, need {magic.hex()}")
+        raise DataError(f"{path}: expected magic number {magic.hex()}, found {raw[:4].hex() or 'none'}")
     if len(raw) < start:
-        raise DataError(f"{path}: {len(raw)} bytes, need a header of {start}")
+        raise DataError(f"{path}: expected a header of {start} bytes, found {len(raw)}")
     shape = tuple(int(side) for side in np.frombuffer(raw, ">u4", ndim, offset=4))
     needed = start + prod(shape) * np.dtype(dtype).itemsize
     if len(raw) != needed:
         sizes = "×".join(str(side) for side in shape)
-        raise DataError(f"{path}: {len(raw)} bytes, need {needed} for {sizes} values")
+        raise DataError(f"{path}: expected {needed} bytes for {sizes} values, found {len(raw)}")
     values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
     return values.astype(values.dtype.newbyteorder("="))
 

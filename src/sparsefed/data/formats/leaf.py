@@ -47,7 +47,7 @@ def leaf_users(paths: list[Path]) -> Iterator[LeafUser]:
                 raise DataError(f"{path}: user {name!r} has no lists `x` and `y` in `user_data`")
             if len(record["x"]) != len(record["y"]):
                 found = f"{len(record['x'])} examples and {len(record['y'])} labels"
-                raise DataError(f"{path}: user {name!r} has {found}, need as many")
+                raise DataError(f"{path}: user {name!r}: expected equal numbers, found {found}")
             if record["y"]:
                 yield LeafUser(path, name, record["x"], record["y"])
 
@@ -93,10 +93,14 @@ def _parsed(path: Path) -> dict[str, Any]:
         key for key in shape if not isinstance(content, dict) or not isinstance(content.get(key), shape[key])
     ]
     if wrong:
-        raise DataError(f"{path}: no `{wrong[0]}`, need LEAF's `users`, `num_samples` and `user_data`")
+        raise DataError(
+            f"{path}: expected LEAF's `users`, `num_samples` and `user_data`, found no `{wrong[0]}`"
+        )
     if not all(isinstance(name, str) for name in content["users"]):
         raise DataError(f"{path}: `users` are not all strings")
     found, needed = len(content["num_samples"]), len(content["users"])
     if found != needed:
-        raise DataError(f"{path}: {found} entries of `num_samples`, need {needed}, one for each user")
+        raise DataError(
+            f"{path}: expected {needed} entries of `num_samples`, one for each user, found {found}"
+        )
     return content

@@ -43,7 +43,7 @@ def _column(path: Path, label: str, names: Sequence[str]):
     except (pa.ArrowException, OSError) as problem:
         raise DataError(f"{path}: damaged Parquet file ({problem})") from None
     columns = ", ".join(schema.names)
-    raise DataError(f"{path}: columns {columns}, need `{' or '.join(IMAGE_COLUMNS)}` and `{label}`")
+    raise DataError(f"{path}: expected `{' or '.join(IMAGE_COLUMNS)}` and `{label}`, found columns {columns}")
 
 
 def _decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
@@ -51,7 +51,9 @@ def _decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     try:
         encoded = column.field("bytes").to_pylist()
     except (AttributeError, KeyError):
-        raise DataError(f"{path}: pictures of type {column.type}, need a struct with `bytes`") from None
+        raise DataError(
+            f"{path}: expected pictures as a struct with `bytes`, found type {column.type}"
+        ) from None
     pixels = np.empty((len(encoded), *shape), np.uint8)
     for row, picture in enumerate(encoded):
         pixels[row] = _picture(picture, shape, f"{path}: row {row}")
@@ -65,9 +67,11 @@ def _picture(encoded: bytes | None, shape: tuple[int, int, int], where: str) -> 
         picture = Image.open(io.BytesIO(encoded or b""), formats=("PNG", "JPEG"))
         pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except UnidentifiedImageError:
-        raise DataError(f"{where}: not a picture, need PNG or JPEG") from None
+        raise DataError(f"{where}: expected a PNG or JPEG picture, found something else") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise DataError(f"{where}: damaged picture ({problem})") from None
     if pixels.shape != shape:
-        raise DataError(f"{where}: a picture of {pixels.shape}, need {shape} (height, width, channels)")
+        raise DataError(
+            f"{where}: expected a picture of {shape} (height, width, channels), found {pixels.shape}"
+        )
     return pixels

@@ -24,12 +24,14 @@ def unpickled(raw: bytes, path: Path) -> dict[bytes, Any]:
     try:
         content = _Numbers(io.BytesIO(raw), encoding="bytes").load()
     except _ForbiddenError as problem:
-        needed = "need numeric arrays, lists and strings alone"
-        raise DataError(f"{path}: the pickle calls `{problem}`, {needed}; nothing was run") from None
+        needed = "expected a pickle of numeric arrays, lists and strings alone"
+        raise DataError(f"{path}: {needed}, found a call of `{problem}`; nothing was run") from None
     except Exception as problem:  # a damaged pickle can raise nearly anything
-        raise DataError(f"{path}: damaged pickle ({problem}), need the batch as published") from None
+        raise DataError(
+            f"{path}: expected the batch as published, found a damaged pickle ({problem})"
+        ) from None
     if not isinstance(content, dict):
-        raise DataError(f"{path}: the pickle holds a {type(content).__name__}, need a dictionary")
+        raise DataError(f"{path}: expected a pickled dictionary, found a {type(content).__name__}")
     return content
 
 

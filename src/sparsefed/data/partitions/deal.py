@@ -72,7 +72,7 @@ class Natural(Partition):
 
     def split(self, train: Split, classes: int, seed: int) -> Population:
         if train.users is None:
-            raise DataError(f"{self!r} needs the user of each example, found none in this data")
+            raise DataError(f"{self!r}: expected the user of each example, found none in this data")
         users, dtype = train.users, index_type(len(train.users))
         order = rng(seed, Stream.PARTITION).permutation(np.arange(len(users), dtype=dtype))
         order = order[np.argsort(users[order], kind="stable")]

@@ -72,16 +72,14 @@ class SizedPartition(Partition):
         """The examples of one client, checked against what there is."""
         each = self.per_client or examples // self.clients
         if each == 0:
-            need = "need `per_client` and `replace = true`, or at most as many clients as examples"
-            raise DataError(f"{self!r}: {self.clients} clients, {examples} examples; {need}")
+            need = "at most as many clients as examples, or `per_client` and `replace = true`"
+            raise DataError(f"{self!r}: expected {need}, found {examples} examples")
         if each * self.clients > MOST:
             found = f"{self.clients} clients of {each}"
-            raise DataError(f"{self!r}: {found}, need at most {MOST} examples in all")
+            raise DataError(f"{self!r}: expected at most {MOST} examples in all, found {found}")
         if not self.replace and each * self.clients > examples:
             need = f"{each * self.clients} examples or `replace = true`"
-            raise DataError(
-                f"{self!r}: {self.clients} clients of {each} need {need}, found {examples} examples"
-            )
+            raise DataError(f"{self!r}: expected {need}, found {examples} examples")
         return each
 
 
@@ -101,5 +99,7 @@ def even_sizes(totals: np.ndarray, parts: np.ndarray) -> np.ndarray:
 def class_labels(partition: Partition, train: Split) -> np.ndarray:
     """One class per example, which next-token labels are not."""
     if train.y.ndim != 1:
-        raise DataError(f"{partition!r} needs one class per example, found {train.y.shape[1]} tokens each")
+        raise DataError(
+            f"{partition!r}: expected one class per example, found {train.y.shape[1]} tokens each"
+        )
     return train.y.numpy()

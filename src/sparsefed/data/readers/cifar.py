@@ -81,9 +81,11 @@ class CIFAR10(Data):
         content = unpickled(raw, path)
         pixels, labels = (content.get(key) for key in (b"data", self.label.encode()))
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
-            raise DataError(f"{path}: `data` is {_described(pixels)}, need a uint8 array of two axes")
+            raise DataError(
+                f"{path}: expected `data` to be a uint8 array of two axes, found {_described(pixels)}"
+            )
         if pixels.shape[1] != 3 * SIDE**2:
-            raise DataError(f"{path}: {pixels.shape[1]} bytes per image, need {3 * SIDE**2}")
+            raise DataError(f"{path}: expected {3 * SIDE**2} bytes per image, found {pixels.shape[1]}")
         return Split(torch.tensor(pixels).view(-1, 3, SIDE, SIDE), self._labels(labels, len(pixels), path))
 
     def _shards(self, paths: Sequence[Path]) -> Split:
@@ -93,12 +95,14 @@ class CIFAR10(Data):
 
     def _labels(self, labels: Any, images: int, path: Path) -> torch.Tensor:
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-            raise DataError(f"{path}: `{self.label}` is {_described(labels)}, need a list of integers")
+            raise DataError(
+                f"{path}: expected `{self.label}` to be a list of integers, found {_described(labels)}"
+            )
         if len(labels) != images:
-            raise DataError(f"{path}: {len(labels)} labels, need {images}, one for each image")
+            raise DataError(f"{path}: expected {images} labels, one for each image, found {len(labels)}")
         wrong = [label for label in labels if not 0 <= label < self.classes]
         if wrong:
-            raise DataError(f"{path}: label {wrong[0]}, need 0 to {self.classes - 1}")
+            raise DataError(f"{path}: expected labels from 0 to {self.classes - 1}, found {wrong[0]}")
         return torch.tensor(labels)
 
 
@@ -123,10 +127,12 @@ def _members(archive: Path, names: list[str]) -> dict[Path, bytes]:
             found = {m.name: tar.extractfile(m) for m in tar if m.name in names and m.isfile()}
             content = {name: file.read() for name, file in found.items() if file is not None}
     except (tarfile.TarError, EOFError, OSError, zlib.error) as problem:
-        raise DataError(f"{archive}: damaged archive ({problem}), need the file as published") from None
+        raise DataError(
+            f"{archive}: expected the file as published, found a damaged archive ({problem})"
+        ) from None
     absent = [name for name in names if name not in content]
     if absent:
-        raise DataError(f"{archive}: {absent[0]} is not in it, need {', '.join(names)}")
+        raise DataError(f"{archive}: expected {', '.join(names)}, found no {absent[0]}")
     return {archive / name: content[name] for name in names}
 
 

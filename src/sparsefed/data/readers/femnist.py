@@ -57,7 +57,7 @@ def _read(paths: list[Path], names: dict[str, int]) -> Split:
         ys.append(_classes(user))
         users.append(np.full(len(user.y), names.setdefault(user.name, len(names)), np.int32))
     if not xs:
-        raise DataError(f"{paths[0]}: no users, need at least 1")
+        raise DataError(f"{paths[0]}: expected at least 1 user, found none")
     x = torch.from_numpy(np.concatenate(xs)).view(-1, 1, SIDE, SIDE)
     return Split(x, torch.from_numpy(np.concatenate(ys)), np.concatenate(users))
 
@@ -67,9 +67,9 @@ def _pixels(user: LeafUser) -> np.ndarray:
     try:
         pixels = np.asarray(user.x, np.float32).reshape(len(user.y), -1)
     except (ValueError, TypeError):
-        raise DataError(f"{where} has images of unequal length, need {SIDE**2} numbers each") from None
+        raise DataError(f"{where}: expected images of {SIDE**2} numbers, found unequal lengths") from None
     if len(pixels) and pixels.shape[1] != SIDE**2:
-        raise DataError(f"{where} has images of {pixels.shape[1]} numbers, need {SIDE**2}")
+        raise DataError(f"{where}: expected images of {SIDE**2} numbers, found {pixels.shape[1]}")
     if not ((pixels >= 0) & (pixels <= 1)).all():  # NaN is neither
         raise DataError(f"{where} has pixels outside [0, 1]")
     return np.rint(pixels.reshape(-1, SIDE**2) * 255).astype(np.uint8)
@@ -78,5 +78,7 @@ def _pixels(user: LeafUser) -> np.ndarray:
 def _classes(user: LeafUser) -> np.ndarray:
     wrong = [label for label in user.y if type(label) is not int or not 0 <= label < CLASSES]
     if wrong:
-        raise DataError(f"{user.path}: user {user.name!r} has label {wrong[0]!r}, need 0 to {CLASSES - 1}")
+        raise DataError(
+            f"{user.path}: user {user.name!r}: expected labels from 0 to {CLASSES - 1}, found {wrong[0]!r}"
+        )
     return np.array(user.y, np.int64)

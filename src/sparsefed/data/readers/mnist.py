@@ -68,10 +68,12 @@ class QMNIST(Data):
         digits = self.images.load()
         if table.shape != (len(digits.train.y), 8):
             found = f"{table.shape[0]} rows of {table.shape[1]} columns"
-            raise DataError(f"{path}: {found}, need {len(digits.train.y)} of 8, one for each digit")
+            raise DataError(f"{path}: expected {len(digits.train.y)} of 8, one for each digit, found {found}")
         wrong = int((table[:, CLASS] != digits.train.y.numpy()).sum())
         if wrong:
-            raise DataError(f"{path}: {wrong} classes differ from {digits.source}, need the same order")
+            raise DataError(
+                f"{path}: expected the classes of {digits.source} in their order, found {wrong} that differ"
+            )
         writers = np.unique(table[:, WRITER], return_inverse=True)[1].astype(np.int32)
         train = Split(digits.train.x, digits.train.y, writers)
         return Dataset(train, digits.test, classes=10, source=str(path.parent))
@@ -90,7 +92,9 @@ def _pictures(images: Path, labels: Path) -> Split:
     x = torch.from_numpy(read_idx(images, ">u1", ndim=3)).unsqueeze(1)
     y = torch.from_numpy(read_idx(labels, ">u1", ndim=1)).long()
     if len(x) != len(y):
-        raise DataError(f"{labels}: {len(y)} labels, need {len(x)}, one for each image of {images.name}")
+        raise DataError(
+            f"{labels}: expected {len(x)} labels, one for each image of {images.name}, found {len(y)}"
+        )
     if len(y) and int(y.max()) > 9:
-        raise DataError(f"{labels}: label {int(y.max())}, need 0 to 9")
+        raise DataError(f"{labels}: expected labels from 0 to 9, found {int(y.max())}")
     return Split(x, y)

@@ -59,7 +59,7 @@ def _read(paths: list[Path], words: Words, names: dict[str, int]) -> Split:
         parts.append((x, y))
         users.append(np.full(len(x), names.setdefault(user.name, len(names)), np.int32))
     if not parts:
-        raise DataError(f"{paths[0]}: no users with comments, need at least 1")
+        raise DataError(f"{paths[0]}: expected at least 1 user with comments, found none")
     x, y = (torch.from_numpy(np.concatenate(side)) for side in zip(*parts, strict=True))
     return Split(x, y, np.concatenate(users))
 
@@ -75,8 +75,8 @@ def _sequences(user: LeafUser, words: Words) -> tuple[np.ndarray, np.ndarray]:
         x, y = (words(chain.from_iterable(side)).reshape(shape) for side in (said, following))
         scored = np.array(counted, dtype=bool).reshape(shape) & (y != words([PADDING])[0])
     except (TypeError, KeyError, ValueError):
-        needed = "need lists of equally long word sequences, `target_tokens` and `count_tokens`"
-        raise DataError(f"{user.path}: comments of user {user.name!r} have another form, {needed}") from None
+        needed = "expected lists of equally long word sequences, `target_tokens` and `count_tokens`"
+        raise DataError(f"{user.path}: user {user.name!r}: {needed}, found another form") from None
     return x, np.where(scored, y, IGNORED).astype(np.int64)
 
 

@@ -70,8 +70,8 @@ class Shakespeare(Data):
         for user in leaf_users(files):
             for x, y in zip(user.x, user.y, strict=True):
                 if not (isinstance(x, str) and isinstance(y, str) and (len(x), len(y)) == (self.window, 1)):
-                    needed = f"need strings of {self.window} (`window`) and 1"
-                    raise DataError(f"{user.path}: user {user.name!r} has {x!r} followed by {y!r}, {needed}")
+                    needed = f"expected strings of {self.window} (`window`) and 1"
+                    raise DataError(f"{user.path}: user {user.name!r}: {needed}, found {x!r} and {y!r}")
                 texts += (x, y)
             users += [names.setdefault(user.name, len(names))] * len(user.y)
         return "".join(texts), np.array(users, np.int32)
@@ -119,7 +119,7 @@ def _speeches(path: Path) -> list[str]:
     text = read_text(path)
     heads = list(SPEECH.finditer(text))
     if not heads:
-        raise DataError(f"{path}: no line `NAME:` opens a speech, need the plays as plain text")
+        raise DataError(f"{path}: expected plays as plain text, found no line `NAME:` that opens a speech")
     said: dict[str, list[str]] = {}
     for head, following in zip(heads, [*heads[1:], None], strict=True):
         speech = text[head.end() : following.start() if following else None]
