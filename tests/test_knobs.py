@@ -8,12 +8,13 @@ from sparsefed.core.knobs import Knob, knobs_of
 from sparsefed.core.members import family_members
 from sparsefed.core.spec import Spec
 from sparsefed.defenses.base import Defense
+from sparsefed.protocol.anchors import Anchor
 from sparsefed.protocol.clips import Clip
 from sparsefed.protocol.schedules import Schedule
 
 TUNABLE = [
     member
-    for family in (Defense, Clip, Schedule)
+    for family in (Defense, Clip, Schedule, Anchor)
     for member in family_members(family)
     if member.knobs and member.__module__.startswith("sparsefed.")
 ]

@@ -21,14 +21,34 @@ from sparsefed.federation.layers import layered
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
 _CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
+_ANCHOR: Tree = {"type": "InitialModel", "stiffness": 1e-3}
+_NEVER_FORGETS = ["defense.error_decay"]
 DEFENSES: Mapping[str, Tree] = {
     "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}},
-    "SparseFed": {"clip": _CLIP, "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9}},
+    "SparseFed": {
+        "clip": _CLIP,
+        "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9},
+        "fixed": _NEVER_FORGETS,
+    },
+    "clip, anchored": {
+        "clip": _CLIP,
+        "defense": {"type": "Mean", "momentum": 0.9},
+        "anchor": _ANCHOR,
+    },
+    "SparseFed, anchored": {
+        "clip": _CLIP,
+        "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9},
+        "anchor": _ANCHOR,
+    },
     "quantile clip": {"clip": {"type": "QuantileClip"}, "defense": {"type": "Mean", "momentum": 0.9}},
     "trimmed mean": {"clip": _CLIP, "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9}},
     "Multi-Krum": {"clip": _CLIP, "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9}},
     "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}},
-    "FetchSGD": {"clip": _CLIP, "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9}},
+    "FetchSGD": {
+        "clip": _CLIP,
+        "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9},
+        "fixed": _NEVER_FORGETS,
+    },
 }
 """The defenses that are compared if a plan names none; the search turns their numbers."""
 
@@ -46,7 +66,7 @@ class Plan(Spec):
     base: Tree
     """The experiment that every defense is laid over; its attack says how points are chosen."""
     defenses: dict[str, Tree] = Field(default=dict(DEFENSES), min_length=1)
-    """Changes to the experiment by name; the knobs of what results are searched."""
+    """Changes to the experiment by name; the knobs of what results are searched, but for those in `fixed`."""
     compromised: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[], min_length=0)
     """Shares of the clients that are compromised; the experiment's own pool if empty."""
     goals: list[str] = Field(default=["chosen points"], min_length=1)
@@ -59,14 +79,13 @@ class Plan(Spec):
     def experiment(self, defense: str) -> Experiment:
         """The unattacked experiment of one defense, before any knob is turned."""
         base = {key: value for key, value in self.base.items() if key != "attack"}
-        layers = {("base",): base, ("defenses", defense): self.defenses[defense]}
-        return layered(layers, f"defense `{defense}`")
+        own = {key: value for key, value in self.defenses[defense].items() if key != "fixed"}
+        return layered({("base",): base, ("defenses", defense): own}, f"defense `{defense}`")
 
     def searchable(self, defense: str) -> dict[str, Knob]:
         """What the search may turn; raises `SpecError` where there is nothing."""
-        found = {
-            key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in self.vary
-        }
+        fixed = {*self.vary, *self.defenses[defense].get("fixed", [])}
+        found = {key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in fixed}
         if not found and not self.vary:
             raise SpecError(f"defense `{defense}`: expected a setting with a knob, found none")
         return found
@@ -123,7 +142,7 @@ def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
         tree = experiment.to_dict()
         own = type(experiment.defense).__name__
         extra: Tree = {}
-        if own not in {str(change["defense"]["type"]) for change in DEFENSES.values()}:
+        if own not in {change["defense"]["type"] for change in DEFENSES.values()}:
             extra = {own: {key: tree[key] for key in ("clip", "defense")}}
         content = {"title": path.stem, "base": tree, "defenses": {**DEFENSES, **extra}}
     try:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
 from sparsefed.frontier.study import Question, Study, Trial, storage_in
-from sparsefed.runs.jobs import side_by_side
+from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Record, Row
 from sparsefed.runs.simulate import simulate
 
@@ -194,15 +195,11 @@ class _Work:
 
     def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
         if self.jobs > 1:
-            for key, outcome in side_by_side(feed, self.runs, self.jobs, self.threads):
-                yield key, None if isinstance(outcome, SparseFedError) else outcome
-            return
-        for key, experiment in feed:
-            try:
-                result = simulate(experiment, self.runs)
-            except SparseFedError:
-                result = None
-            yield key, result
+            outcomes = side_by_side(feed, self.runs, self.jobs, self.threads)
+        else:
+            outcomes = ((key, attempted(partial(simulate, each, self.runs))) for key, each in feed)
+        for key, outcome in outcomes:
+            yield key, None if isinstance(outcome, SparseFedError) else outcome
 
 
 class _Finalist(NamedTuple):
