@@ -11,7 +11,7 @@ import torch
 import sparsefed as sf
 from sparsefed.attacks import FixedPerRound, Nobody, Once
 from sparsefed.data import IID, Digits
-from sparsefed.federation.metrics import class_accuracies, evaluate, outsized_impact
+from sparsefed.federation.metrics import class_accuracies, error_avoided, evaluate, outsized_impact
 from sparsefed.federation.round import Federation
 from sparsefed.runs.results import _attack_result, _persistence
 
@@ -132,3 +132,23 @@ def test_a_diverged_run_boasts_no_accuracy():
     result = sf.simulate(spec)
     assert result["outcome"] == "diverged"
     assert result["test_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy", "loss", "avoided"),
+    [
+        ([0] * 884 + [1] * 116, 99.6, 0.02, 96.6),  # two classes, one of them rare: a good model
+        ([0] * 884 + [1] * 116, 88.4, 0.4, 0.0),  # the same, always naming the commonest
+        ([0] * 5 + [1] * 5, 40.0, 0.7, -20.0),
+        (list(range(10)), 10.0, 2.3, 0.0),
+        (list(range(10)), 100.0, 0.0, 100.0),
+        ([[0, 1], [2, 3], [-100, -100]], 25.0, math.log(4), 0.0),  # a text, by its cross entropy
+        ([[0, 1], [2, 3], [-100, -100]], 30.0, math.log(4) / 2, 50.0),
+        ([1, 1, 1], 100.0, 0.0, math.nan),  # nothing to avoid
+    ],
+)
+def test_the_error_avoided_is_that_of_the_commonest_label(
+    labels: list[Any], accuracy: float, loss: float, avoided: float
+):
+    found = error_avoided(torch.tensor(labels), accuracy, loss)
+    assert found == pytest.approx(avoided, abs=0.1, nan_ok=True)

@@ -213,3 +213,11 @@ def test_words_of_the_plays_need_plain_text(tmp_path: Path):
     write(tmp_path / "a.json", {"LEAR": (["abcd"], ["e"])})
     with pytest.raises(DataError, match=r"expected input.txt, the plain text: LEAF"):
         ShakespeareWords(folder=tmp_path).load()
+
+
+def test_held_out_windows_of_a_play_do_not_overlap_with_those_trained_on(tmp_path: Path):
+    text = "".join(chr(0x4E00 + i) for i in range(200 + 4))  # every character once
+    write(tmp_path / "a.json", {"LEAR": ([text[i : i + 4] for i in range(200)], list(text[4:]))})
+    data = Shakespeare(folder=tmp_path, window=4).load()
+    assert (len(data.train.y), len(data.test.y)) == (180, 20 - 3)
+    assert not set(data.train.x.flatten().tolist()) & set(data.test.x.flatten().tolist())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsefed.core.memories import leaves
 from sparsefed.defenses.privacy import Exposure
 from sparsefed.federation.metrics import class_accuracies, outsized_impact
 from sparsefed.federation.round import Federation, ServerState
@@ -176,7 +177,7 @@ def exposure(fed: Federation) -> Exposure:
     lrs = [spec.schedule.lr(t, spec.rounds) for t in range(1, spec.rounds + 1)]
     return Exposure(
         clip_norm=max(spec.clip.norm_at(lr, memory) for lr in lrs),
-        clip_learns=bool(memory.numel()),
+        clip_learns=any(torch.as_tensor(leaf).numel() for _, leaf in leaves(memory)),
         cohort=spec.cohort,
         lr=max(map(spec.clients.server_lr, lrs)),
         times=math.ceil(spec.rounds / fed.rounds_per_epoch),
