@@ -16,9 +16,10 @@ import pytest
 import small
 
 import sparsefed as sf
+from sparsefed.report.markdown import table_page
 from sparsefed.runs.cells import run_cells
 from sparsefed.runs.jobs import side_by_side
-from sparsefed.runs.tables import markdown, read_table, summary
+from sparsefed.runs.tables import read_table, summary
 
 TABLE = """
 title = "Two rules"
@@ -83,7 +84,7 @@ def test_a_table_finishes_its_other_cells_and_says_which_failed_and_why(tmp_path
         ("SparseFed", 2, []),
         ("large", 0, [0, 1]),
     ]
-    assert "- row `large`, seed 0: a cohort of 101" in markdown(table, lines, {}, "")
+    assert "- row `large`, seed 0: a cohort of 101" in table_page(table, lines, {}, "")
 
 
 @pytest.mark.parametrize("seeds", ["[0, 1]", "[0]"], ids=["all busy", "one process idle"])

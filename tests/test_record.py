@@ -20,7 +20,7 @@ from hypothesis import given, strategies as st
 
 import sparsefed as sf
 from sparsefed.core import files
-from sparsefed.report.catalog import past_runs
+from sparsefed.report.history import past_runs
 from sparsefed.runs.record import Record, find_record, refuse_stale
 from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import own_files

@@ -9,8 +9,9 @@ import small
 import sparsefed as sf
 from sparsefed.attacks import FixedPerRound
 from sparsefed.defenses import GaussianNoise
+from sparsefed.report.markdown import table_page
 from sparsefed.runs.simulate import METRICS
-from sparsefed.runs.tables import Table, markdown, read_table, summary
+from sparsefed.runs.tables import Table, read_table, summary
 
 ROOT = Path(__file__).parents[1]
 TEXT = """
@@ -163,7 +164,7 @@ def test_a_summary_has_mean_spread_and_every_seeds_value(tmp_path: Path):
     assert left["attack_accuracy"] == {"mean": 5.0, "sd": None, "values": [5.0, None], "reported": None}
     assert right["attack_accuracy"] == {"mean": None, "sd": None, "values": [None, None], "reported": None}
     assert (left["row"], left["column"], left["seeds"], left["n"]) == ("one", "left", [0, 1], 2)
-    text = markdown(table, [left, right], {"torch": "1"}, "again")
+    text = table_page(table, [left, right], {"torch": "1"}, "again")
     assert "|  |  | test accuracy, % | paper | attack accuracy (ASR), % | n | outcome |" in text
     assert "| one | left | 91.0 ± 1.4 | 97 | 5.0 (1 of 2) | 2 | trained |" in text
     assert "| one | right | 91.0 ± 1.4 | 97 | – | 2 | trained |" in text
@@ -172,4 +173,4 @@ def test_a_summary_has_mean_spread_and_every_seeds_value(tmp_path: Path):
 def test_a_bar_in_a_name_does_not_break_the_markdown(tmp_path: Path):
     table = read(tmp_path, TEXT.replace("[rows.one]", '[rows."a | b"]'))
     results = [(cell, {"outcome": "trained"}) for cell in table.cells()]
-    assert r"| a \| b | left | – | – |" in markdown(table, summary(table, results), {}, "")
+    assert r"| a \| b | left | – | – |" in table_page(table, summary(table, results), {}, "")

@@ -85,7 +85,7 @@ def test_piped_output_gets_a_line_now_and_then(
 
 def test_piped_output_gets_a_line_for_every_run_that_ends(capsys: pytest.CaptureFixture[str]):
     ended = [("row `[a]`", {"outcome": "trained", "test_accuracy": 90.0}), ("b", {"outcome": "diverged"})]
-    assert list(progress.counted(2, iter(ended))) == ended
+    assert list(progress.counted(2, iter(ended), str)) == ended
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("run 1 of 2, 0:00:00 left: row `[a]`: trained, test 90.0 %")
     assert lines[1].endswith("b: diverged")

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import data, runs, search, theory
+from sparsefed.cli import data, looks, parts, runs, search, tables, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -24,8 +24,9 @@ data_app.command(data.fetch)
 app.command(data_app)
 for command in (
     runs.run,
-    runs.show,
-    runs.table,
+    looks.show,
+    looks.compare,
+    tables.table,
     runs.demo,
     theory.choose_k,
     theory.certify,
@@ -33,15 +34,17 @@ for command in (
     search.tune,
 ):
     app.command(command)
-app.command(runs.list_, name="list")
+app.command(looks.list_, name="list")
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
     app.suppress_keyboard_interrupt = False
+    typed = list(sys.argv[1:] if words is None else words)
+    parts.typed_words(typed)
     try:
-        app(list(sys.argv[1:] if words is None else words), exit_on_error=False, print_error=False)
+        app(typed, exit_on_error=False, print_error=False)
     except (SparseFedError, CycloptsError) as problem:
         _fail(" ".join(str(problem).split()), 2)
     except KeyboardInterrupt as stop:

@@ -1,8 +1,11 @@
 """What the commands share: their options, and how they print."""
 
 import json
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
 from typing import Annotated, Any
@@ -13,16 +16,22 @@ from sparsefed.core.errors import SpecError
 from sparsefed.core.interrupts import interruptible
 
 __all__ = [
+    "AsCsv",
     "AsJson",
+    "Fresh",
     "Jobs",
     "Out",
     "Plot",
     "Runs",
     "Set",
     "Threads",
+    "as_typed",
+    "keep_memory",
     "resumable",
     "say",
+    "say_csv",
     "say_json",
+    "typed_words",
     "use_threads",
 ]
 
@@ -46,7 +55,9 @@ Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 Out = Annotated[Path | None, Parameter("--out", validator=_file)]
 Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
-Threads = Annotated[int | None, Parameter("--threads")]
+AsCsv = Annotated[bool, Parameter("--csv", negative="")]
+Fresh = Annotated[bool, Parameter("--fresh", negative="")]
+Threads = Annotated[int | None, Parameter("--threads", validator=validators.Number(gte=1))]
 Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
 
 
@@ -65,13 +76,29 @@ def use_threads(threads: int | None) -> None:
     """Compute with so many threads (PyTorch's own choice if not given), and keep large blocks of memory."""
     import torch
 
+    keep_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def keep_memory() -> None:
+    """Keep large blocks of memory in the process."""
     from sparsefed.core.allocator import keep_large_blocks
 
     keep_large_blocks()
-    if threads is not None:
-        if threads < 1:
-            raise SpecError(f"--threads {threads}: needs at least 1")
-        torch.set_num_threads(threads)
+
+
+_typed: ContextVar[Sequence[str]] = ContextVar("words")
+
+
+def typed_words(words: Sequence[str]) -> None:
+    """Remember what was typed after `sparsefed`."""
+    _typed.set(words)
+
+
+def as_typed() -> str:
+    """The command that runs, quoted as a shell needs it."""
+    return shlex.join(["sparsefed", *_typed.get()])
 
 
 def say(what: Any) -> None:
@@ -86,3 +113,14 @@ def say(what: Any) -> None:
 def say_json(value: Any) -> None:
     """Print for machines."""
     print(json.dumps(value, indent=1))
+
+
+def say_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows for a spreadsheet, a column for every key that some row has."""
+    import csv
+
+    heads = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(sys.stdout, list(heads), lineterminator="\n")
+    writer.writeheader()
+    plain = [{key: value for key, value in row.items() if not isinstance(value, dict)} for row in rows]
+    writer.writerows(plain)

@@ -1,18 +1,16 @@
-"""What there is to choose from: families, their members and the keys of each, and the runs made so far."""
+"""What there is to choose from: families, their members and the keys of each."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from sparsefed.attacks import Attack, Method, Objective, Presence
-from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean
+from sparsefed.core.errors import SpecError, did_you_mean
 from sparsefed.core.keys import keys, summary
 from sparsefed.core.members import Part, families, family_members, is_own, load
-from sparsefed.defenses import Defense
 from sparsefed.federation.experiment import Experiment
-from sparsefed.runs.record import Row, find_record
+from sparsefed.runs.record import Row
 from sparsefed.runs.tables import Table
 
-__all__ = ["Group", "choices", "listing", "members", "past_runs", "plural"]
+__all__ = ["Group", "choices", "listing", "members", "plural"]
 
 
 class Group(NamedTuple):
@@ -73,31 +71,3 @@ def plural(family: type[Part]) -> str:
     """What a family's members are called together, such as `defenses`."""
     name = family.__name__.lower()
     return name if name.endswith("s") or name == "data" else f"{name}s"
-
-
-def past_runs(runs: Path) -> list[Row]:
-    """One line per run in a folder of runs, finished or not."""
-    return [_run(path.parent) for path in sorted(runs.glob("**/spec.json"))]
-
-
-def _run(folder: Path) -> Row:
-    row: Row = {"run": str(folder), **dict.fromkeys(("data", "attack", "defense", "seed"), "")}
-    row |= dict.fromkeys(("test_accuracy", "attack_accuracy"))
-    try:
-        record = find_record(folder)
-        spec, result = record.experiment, record.result
-        done = len(record.rows()) if result is None else spec.rounds
-    except SparseFedError:
-        return {**row, "outcome": "unreadable"}
-    method = "none" if spec.attack is None else type(spec.attack.method).__name__
-    row |= {"data": type(spec.data).__name__, "attack": method, "defense": _brief(spec.defense)}
-    row["seed"] = spec.seed
-    if result is None:
-        return {**row, "outcome": f"at round {done} of {spec.rounds}"}
-    return row | {key: result.get(key) for key in ("test_accuracy", "attack_accuracy", "outcome")}
-
-
-def _brief(defense: Defense) -> str:
-    """Its name, and the one number that tells two of a kind apart in a list."""
-    numbers = {"k": getattr(defense, "k", None), "f": getattr(defense, "f", None)}
-    return " ".join([type(defense).__name__, *(f"{n}={v}" for n, v in numbers.items() if v is not None)])

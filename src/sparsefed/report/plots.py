@@ -19,6 +19,7 @@ from sparsefed.report.figures import (
     title,
     wrapped,
 )
+from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Row
 
 __all__ = ["ACCURACIES", "Curve", "plot_curves", "plot_loss"]
@@ -26,13 +27,6 @@ __all__ = ["ACCURACIES", "Curve", "plot_curves", "plot_loss"]
 ACCURACIES = ("test_accuracy", "attack_accuracy")
 MOST_LINES = 6
 """More lines than these in one panel cannot be told apart: each gets a panel of its own."""
-HEADS = {
-    "test_accuracy": "test accuracy, %",
-    "test_accuracy_rest": "test accuracy (rest), %",
-    "attack_accuracy": "attack accuracy (ASR), %",
-    "twin_test_accuracy": "twin's test accuracy, %",
-    "twin_attack_accuracy": "twin's attack accuracy, %",
-}
 
 
 class Curve(NamedTuple):
@@ -52,7 +46,7 @@ class Curve(NamedTuple):
 Columns = Mapping[str, Sequence[Curve]]
 
 
-def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, heading: str) -> None:
+def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, text: str) -> None:
     """Each metric over the rounds, a panel per column and a line per run; `path` names the format.
 
     Metrics that no run has over the rounds are left out; if none is left, the accuracies are drawn. With
@@ -63,7 +57,7 @@ def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, heading: s
         figure = _together(columns, shown)
     else:
         figure = _apart(columns, shown)
-    title(figure, heading)
+    title(figure, text)
     save(figure, path)
 
 
@@ -89,7 +83,7 @@ def _together(columns: Columns, metrics: list[str]) -> Any:
             ends = _lines(panel, curves, metric)
             panel.set_ylim(limits)
             if single:
-                panel_title(panel, HEADS.get(metric, metric.replace("_", " ")), 40)
+                panel_title(panel, heading(metric), 40)
                 if row == len(metrics) - 1:
                     end_labels(panel, ends)
             elif row == 0:
@@ -98,7 +92,7 @@ def _together(columns: Columns, metrics: list[str]) -> Any:
             if not single:
                 panel.label_outer()
         if not single:
-            panels[row, 0].set_ylabel(wrapped(HEADS.get(metric, metric.replace("_", " ")), 28))
+            panels[row, 0].set_ylabel(wrapped(heading(metric), 28))
     first = next(iter(columns.values()))
     if not single or len(_ends(first, metrics[-1])) < len(first):
         legend(figure, panels[0, 0].get_lines(), [curve.name for curve in first])
@@ -128,7 +122,7 @@ def _apart(columns: Columns, metrics: list[str]) -> Any:
             first = first or panel
         for panel in panels.flat[len(names) :]:
             panel.remove()
-        part.supylabel(HEADS.get(metric, metric.replace("_", " ")))
+        part.supylabel(heading(metric))
         part.supxlabel("round")
     if len(columns) > 1:
         lines = first.get_lines()[-len(columns) :]

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from sparsefed.report.terminal import number
 from sparsefed.runs.record import Outcome
-from sparsefed.runs.tables import Cell
 
 __all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "watched"]
 
@@ -38,20 +37,25 @@ def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
         return _followed(rows, pace, lambda: progress.update(task, completed=pace.done, look=pace.look[2:]))
 
 
-def counted(total: int, items: Iterator[tuple[Cell, Outcome]]) -> Iterator[tuple[Cell, Outcome]]:
-    """`items`, each a cell and what became of it, as they come, with how many of `total` there are."""
+def counted(
+    total: int, ended: Iterator[tuple[T, Outcome]], name: Callable[[T], str], shown: bool = True
+) -> Iterator[tuple[T, Outcome]]:
+    """Runs as they end, with how many of `total` have: a bar where it is `shown`, or a line for each."""
     console = Console(stderr=True)
     if console.is_terminal:
+        if not shown:
+            yield from ended
+            return
         with _bar(console) as progress:
-            yield from progress.track(items, total, description="runs")
+            yield from progress.track(ended, total, description="runs")
         return
     pace = _Pace()
     with _every_minute(console, lambda: pace.line(total, "run")):
-        for cell, end in items:
+        for what, end in ended:
             pace.at(pace.done + 1)
-            told = f"{end['outcome']}{_accuracies(end)}" if isinstance(end, dict) else f"failed: {end}"
-            _say(console, f"{pace.line(total, 'run')}: {cell.name}: {told}")
-            yield cell, end
+            news = f"{end['outcome']}{_accuracies(end)}" if isinstance(end, dict) else f"failed: {end}"
+            _say(console, f"{pace.line(total, 'run')}: {name(what)}: {news}")
+            yield what, end
 
 
 def followed(name: str, steps: Generator[Any, None, T]) -> T:

@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # what prints must not wait for what computes
     from sparsefed.federation.experiment import Experiment
 
-__all__ = ["Fitted", "details", "evaluations", "facts", "number", "numbers", "results", "table"]
+__all__ = ["Fitted", "beside", "details", "evaluations", "facts", "number", "numbers", "results", "table"]
 
 Row = dict[str, Any]
 
@@ -137,6 +137,15 @@ def evaluations(rows: list[Row], most: int = 12) -> Fitted:
     chosen = looks[::-1][::step][::-1]
     present = {key: text for key, text in COLUMNS.items() if any(row.get(key) is not None for row in chosen)}
     return Fitted("", present, chosen)
+
+
+def beside(rows: list[Row]) -> Fitted:
+    """Runs beside each other: a line per key, a column per run."""
+    keys = dict.fromkeys(key for row in rows for key in row if key != "run")
+    lines = [
+        {"name": key, **{str(i): number(key, row.get(key)) for i, row in enumerate(rows)}} for key in keys
+    ]
+    return Fitted("", {"name": "run", **{str(i): row["run"] for i, row in enumerate(rows)}}, lines)
 
 
 def facts(lines: Iterable[tuple[str, str]]) -> Table:

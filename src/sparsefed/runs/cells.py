@@ -21,15 +21,15 @@ def run_cells(
     runs: Path,
     *,
     jobs: int = 1,
-    threads: int = 1,
+    threads: int | None = None,
     fresh: bool = False,
     follow: Follow = lambda _, rows: finished(rows),
 ) -> Generator[tuple[Cell, Outcome], None, None]:
     """Run every cell that has not run yet; yields each cell with its result, or with why it has none.
 
-    Equal cells are one run. With several `jobs`, each runs in a process with `threads` threads; else `follow`
-    sees every round. Raises `RunError` before anything runs where files have changed since some cells were
-    made, naming all of them; with `fresh` those are run again.
+    Equal cells are one run. With several `jobs`, each runs in a process of its own; else `follow` sees every
+    round. `threads` is as for `simulate`. Raises `RunError` before anything runs where files have changed
+    since some cells were made, naming all of them; with `fresh` those are run again.
     """
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -41,20 +41,20 @@ def run_cells(
         queue = ((digest, cell.experiment) for digest, cell in firsts.items())
         outcomes = side_by_side(queue, runs, jobs, threads, fresh)
     else:
-        outcomes = _one_by_one(firsts, runs, fresh, follow)
+        outcomes = _one_by_one(firsts, runs, fresh, threads, follow)
     for digest, outcome in outcomes:
         yield from ((cell, outcome) for cell in alike[digest])
 
 
 def _one_by_one(
-    cells: dict[str, Cell], runs: Path, fresh: bool, follow: Follow
+    cells: dict[str, Cell], runs: Path, fresh: bool, threads: int | None, follow: Follow
 ) -> Generator[tuple[str, Outcome], None, None]:
     for digest, cell in cells.items():
-        yield digest, attempted(partial(_followed, cell, runs, fresh, follow))
+        yield digest, attempted(partial(_followed, cell, runs, fresh, threads, follow))
 
 
-def _followed(cell: Cell, runs: Path, fresh: bool, follow: Follow) -> Row:
-    return follow(cell, play(cell.experiment, runs, fresh))
+def _followed(cell: Cell, runs: Path, fresh: bool, threads: int | None, follow: Follow) -> Row:
+    return follow(cell, play(cell.experiment, runs, fresh, threads))
 
 
 def _readable(record: Record) -> bool:

@@ -28,9 +28,11 @@ Named = tuple[str, Experiment]
 
 
 def side_by_side(
-    experiments: Iterable[Named], runs: Path, jobs: int, threads: int, fresh: bool = False
+    experiments: Iterable[Named], runs: Path, jobs: int, threads: int | None = None, fresh: bool = False
 ) -> Generator[tuple[str, Outcome], None, None]:
     """Run different experiments, `jobs` at a time with `threads` threads each; yields name and outcome.
+
+    If `threads` is not given, each takes what `simulate` takes, of its share of the cores.
 
     A run that fails does not stop the others, not even by taking its process with it. When the caller stops
     listening, all runs save and stop.
@@ -45,21 +47,21 @@ def side_by_side(
 
 
 def _pooled(
-    queue: Iterator[Named], runs: Path, jobs: int, threads: int, fresh: bool
+    queue: Iterator[Named], runs: Path, jobs: int, threads: int | None, fresh: bool
 ) -> Generator[tuple[str, Outcome], None, list[Named]]:
     """Work through `queue` in one pool of processes; returns what was under way when it broke."""
     under_way: dict[str, Experiment] = {}
     busy: dict[Future[Outcome], str] = {}
     context = get_context("spawn")  # a fork would inherit the threads of compiled kernels
     others, stopping = active_children(), context.Event()
-    told = (threads, stopping, beside())
+    told = (jobs, stopping, beside())
     with ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=told) as pool:
         try:
             while True:
                 for name, experiment in queue:
                     under_way[name] = experiment
                     with postponed(signal.SIGINT):  # Ctrl-C reaches every process of a terminal
-                        busy[pool.submit(_run, experiment, runs, fresh)] = name
+                        busy[pool.submit(_run, experiment, runs, fresh, threads)] = name
                     if len(busy) == jobs:
                         break
                 if not busy:
@@ -96,7 +98,7 @@ class _Worker:
     """Set once no run may begin any more."""
 
 
-def _prepare(threads: int, stopping: Event, file: Path | None) -> None:
+def _prepare(jobs: int, stopping: Event, file: Path | None) -> None:
     """In a new process: it is the parent who tells us to stop, by SIGTERM."""
     import torch
 
@@ -105,15 +107,15 @@ def _prepare(threads: int, stopping: Event, file: Path | None) -> None:
     _Worker.stopping = stopping
     look_beside(file)
     keep_large_blocks()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
-def _run(experiment: Experiment, runs: Path, fresh: bool) -> Outcome:
+def _run(experiment: Experiment, runs: Path, fresh: bool, threads: int | None) -> Outcome:
     """`simulate`, which a SIGTERM interrupts."""
     with interruptible(signal.SIGTERM):
         if _Worker.stopping.is_set():
             raise KeyboardInterrupt
-        return attempted(partial(simulate, experiment, runs, fresh))
+        return attempted(partial(simulate, experiment, runs, fresh, threads))
 
 
 def _interrupt(children: list[BaseProcess]) -> None:

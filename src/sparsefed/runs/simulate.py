@@ -15,18 +15,27 @@ from sparsefed.federation.round import Federation, RoundReport, ServerState, run
 from sparsefed.runs.journal import Journal, Saved, opened
 from sparsefed.runs.record import Row
 from sparsefed.runs.results import METRICS, compose, environment, is_ruined, plain
+from sparsefed.runs.threads import begun_with, computing_with, worthwhile_threads
 
 __all__ = ["METRICS", "finished", "play", "simulate"]
 
 
-def simulate(experiment: Experiment, runs: Path | str | None = None, fresh: bool = False) -> Row:
+def simulate(
+    experiment: Experiment,
+    runs: Path | str | None = None,
+    fresh: bool = False,
+    threads: int | None = None,
+) -> Row:
     """Run an experiment to its end and return its result (see `docs/results-format.md`).
 
     With `runs`, everything is kept in `runs/<digest>`: an interrupted run resumes, and a finished one is
     read, not repeated. `RunError` where that folder is damaged, or its files of data or code have changed
     since; with `fresh` the run is then started over.
+
+    `threads` is how many CPU threads compute: if not given, those that the run began with, or one for a small
+    model and as many as PyTorch is set to for a larger one.
     """
-    return finished(play(experiment, runs, fresh))
+    return finished(play(experiment, runs, fresh, threads))
 
 
 def finished(rows: Generator[Row, None, Row]) -> Row:
@@ -39,31 +48,38 @@ def finished(rows: Generator[Row, None, Row]) -> Row:
 
 
 def play(
-    experiment: Experiment, runs: Path | str | None = None, fresh: bool = False
+    experiment: Experiment,
+    runs: Path | str | None = None,
+    fresh: bool = False,
+    threads: int | None = None,
 ) -> Generator[Row, None, Row]:
     """`simulate`, seen round by round: yields a row per round done now, returns the result."""
     with opened(experiment, runs, fresh) as journal:
         if journal.result is not None:
             return journal.result
-        return (yield from _rounds(Federation.of(experiment), journal))
+        return (yield from _rounds(Federation.of(experiment), journal, threads))
 
 
-def _rounds(fed: Federation, journal: Journal) -> Generator[Row, None, Row]:
+def _rounds(fed: Federation, journal: Journal, threads: int | None) -> Generator[Row, None, Row]:
     start = fed.initial_state
     twin = start if fed.spec.twin and fed.spec.attack is not None else None
     state, twin, rows = journal.begin(Saved(start, twin, []))
-    news = {"environment": environment(fed.spec.device)}  # of every stretch: a run may go on elsewhere
+    threads = threads or begun_with(rows) or worthwhile_threads(fed)
+    with computing_with(threads):  # of every stretch: a run may go on elsewhere
+        news = {"environment": environment(fed.spec.device)}
     while state.round < fed.spec.rounds and not (rows and is_ruined(fed, state, rows[-1])):
-        state, report = run_round(fed, state)
-        if state.round == 1:
-            _refuse_impossible(fed, start, report)
-        twin = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
-        row = {"round": state.round, **_flat(fed, report), **_looks(fed, state, twin), **news}
+        with computing_with(threads):
+            state, report = run_round(fed, state)
+            if state.round == 1:
+                _refuse_impossible(fed, start, report)
+            twin = run_round(fed, twin, poisoned=False)[0] if twin is not None else None
+            row = {"round": state.round, **_flat(fed, report), **_looks(fed, state, twin), **news}
         rows.append({name: plain(value) for name, value in row.items()})
         journal.write(Saved(state, twin, rows))
         yield rows[-1]
         news = {}
-    result = compose(fed, state, twin, rows)
+    with computing_with(threads):
+        result = compose(fed, state, twin, rows)
     journal.finish(result)
     return result
 

@@ -15,7 +15,7 @@ Cells are ordinary runs, so a table that was stopped goes on where it was and co
 import statistics
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -27,11 +27,10 @@ from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.layers import layered
 from sparsefed.federation.rehearsal import in_miniature, rehearse
-from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import METRICS
 
-__all__ = ["Cell", "Table", "markdown", "read_table", "summary"]
+__all__ = ["Cell", "Table", "read_table", "summary"]
 
 
 class Table(Spec):
@@ -133,41 +132,6 @@ def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
     return lines
 
 
-def markdown(table: Table, lines: list[Row], environment: Row, command: str, picture: str = "") -> str:
-    """The table as Markdown, with its picture, what it was made with and how to make it again."""
-    reported = {metric for texts in table.reported.values() for metric in texts}
-    columns = list(table.columns) != [""]
-    heads = ["", *([""] if columns else [])]
-    for metric in table.metrics:
-        heads += [heading(metric), *(["paper"] if metric in reported else [])]
-    heads += ["n", "outcome"]
-    body = []
-    for line in lines:
-        cells = [line["row"], *([line["column"]] if columns else [])]
-        for metric in table.metrics:
-            cells.append(_text(**line[metric]))
-            cells += [line[metric]["reported"] or ""] if metric in reported else []
-        cells += [str(line["n"]), line["outcome"]]
-        body.append([cell.replace("|", r"\|") for cell in cells])
-    rules = ["---" if not head else "---:" for head in heads[:-1]] + ["---"]
-    grid = "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rules, *body])
-    made = ", ".join(f"{key} {value}" for key, value in environment.items())
-    shown = f"![Accuracies of the first seed over the rounds]({picture})\n\n" if picture else ""
-    note = f"{table.note.strip()}\n\n" if table.note else ""
-    foot = f"Mean ± standard deviation over n seeds. Made with {made}, by `{command}`."
-    return f"# {table.title}\n\n{shown}{note}{grid}\n\n{_failures(lines)}{foot}\n"
-
-
-def _failures(lines: list[Row]) -> str:
-    """A list of the cells that failed, and why."""
-    told = [
-        f"- row `{line['row']}`, column `{line['column']}`, seed {seed}: {why}\n".replace(", column ``", "")
-        for line in lines
-        for seed, why in line["failed"].items()
-    ]
-    return f"Failed:\n\n{''.join(told)}\n" if told else ""
-
-
 def _experiment(table: Table, row: str, column: str, seed: int) -> Experiment:
     layers = {
         ("base",): table.base,
@@ -193,11 +157,3 @@ def _spread(values: list[float | None]) -> Row:
         "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
         "values": values,
     }
-
-
-def _text(mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
-    if mean is None:
-        return "–"
-    missing = values.count(None)
-    count = f" ({len(values) - missing} of {len(values)})" if missing else ""
-    return f"{mean:.1f}" + (f" ± {sd:.1f}" if sd is not None else "") + count

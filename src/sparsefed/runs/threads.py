@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsefed.federation.round import Federation
 
-__all__ = ["computing_with", "multiply_adds", "worthwhile_threads"]
+__all__ = ["begun_with", "computing_with", "multiply_adds", "worthwhile_threads"]
 
 WORTH_A_THREAD = 1_000_000
 """Multiply-adds for one example from which a second thread pays (`python -m benchmarks threads`)."""
@@ -26,6 +26,12 @@ def worthwhile_threads(fed: Federation) -> int:
     with fed.network.evaluating():
         small = multiply_adds(fed.network.module, example) < WORTH_A_THREAD
     return 1 if small else torch.get_num_threads()
+
+
+def begun_with(rows: list[dict[str, Any]]) -> int | None:
+    """The threads of a run's latest stretch; None for a run without rounds."""
+    stretches = [row["environment"] for row in rows if "environment" in row]
+    return stretches[-1]["threads"] if stretches else None
 
 
 def multiply_adds(module: nn.Module, inputs: Tensor) -> int:

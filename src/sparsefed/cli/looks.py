@@ -1,0 +1,155 @@
+"""The commands that look at runs, and at what there is to choose from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsefed.cli.parts import AsCsv, AsJson, Plot, Runs, say, say_csv, say_json
+
+if TYPE_CHECKING:
+    from sparsefed.runs.record import Record
+
+__all__ = ["compare", "list_", "print_run", "show"]
+
+
+def show(
+    run: Path, *, runs: Runs = Path("runs"), plot: Plot = None, csv: AsCsv = False, json_: AsJson = False
+) -> None:
+    """Show a run's settings and results, finished or not.
+
+    Example: `sparsefed show 849bd17f --plot run.png`
+
+    Parameters
+    ----------
+    run
+        The run's folder, or the beginning of its name in the folder of runs.
+    runs
+        The folder that holds the runs.
+    plot
+        Draw the accuracies over the rounds: a file that ends in .png, .svg or .pdf.
+    csv
+        Print a line per round as comma-separated values.
+    json_
+        Print the specification, the result and the rows as JSON.
+
+    """
+    from sparsefed.runs.record import find_record
+
+    record = find_record(run, runs)
+    if json_:
+        found = {"spec": record.experiment.to_dict(), "result": record.result, "rounds": record.rows()}
+        say_json(found)
+    elif csv:
+        say_csv(record.rows())
+    else:
+        print_run(record)
+    if plot is not None:
+        _plot([record], plot, str(record.folder))
+
+
+def compare(
+    runs_: "list[Path]",
+    /,
+    *,
+    runs: Runs = Path("runs"),
+    plot: Plot = None,
+    csv: AsCsv = False,
+    json_: AsJson = False,
+) -> None:
+    """Compare runs: the settings in which they differ, and what came out.
+
+    Example: `sparsefed compare 849bd17f d2a1 --plot two.png`
+
+    Parameters
+    ----------
+    runs_
+        The runs' folders, or the beginnings of their names in the folder of runs.
+    runs
+        The folder that holds the runs.
+    plot
+        Draw the accuracies of all on one picture: a file that ends in .png, .svg or .pdf.
+    csv
+        Print a line per run as comma-separated values.
+    json_
+        Print a line per run as JSON.
+
+    """
+    from sparsefed.report import terminal
+    from sparsefed.report.history import differences, outcome
+    from sparsefed.runs.record import find_record
+
+    records = [find_record(run, runs) for run in runs_]
+    settings = differences([record.experiment for record in records])
+    rows = [
+        {"run": record.folder.name[:8], **differing, **outcome(record)}
+        for record, differing in zip(records, settings, strict=True)
+    ]
+    if json_:
+        say_json(rows)
+    elif csv:
+        say_csv(rows)
+    else:
+        say(terminal.beside(rows))
+    if plot is not None:
+        _plot(records, plot, "runs compared")
+
+
+def list_(
+    family: str = "runs", *, runs: Runs = Path("runs"), csv: AsCsv = False, json_: AsJson = False
+) -> None:
+    """List runs, or what a specification can name: defenses, attacks, models, data, or one part's keys.
+
+    Examples: `sparsefed list`, `sparsefed list defenses`, `sparsefed list SparseFed`
+
+    Parameters
+    ----------
+    family
+        `runs`, the name of a family or of a member, `experiment` or `table`.
+    runs
+        The folder that holds the runs.
+    csv
+        Print comma-separated values.
+    json_
+        Print JSON.
+
+    """
+    from sparsefed.report import terminal
+    from sparsefed.report.catalog import Group, listing
+    from sparsefed.report.history import past_runs
+
+    groups = [Group("", past_runs(runs))] if family == "runs" else listing(family)
+    rows = [row for group in groups for row in group.rows]
+    if json_:
+        return say_json(rows)
+    if csv:
+        return say_csv(rows)
+    if not rows:
+        return say(f"no runs in {runs} yet; `sparsefed run FILE` makes one")
+    for title, lines in groups:
+        hidden = {"settings", "data", "attack", "defense", "seed"} if family == "runs" else set()
+        keys = [key for key in lines[0] if key not in hidden]
+        say(terminal.table(title, {key: key.replace("_accuracy", " %") for key in keys}, lines))
+
+
+def print_run(record: "Record") -> None:
+    """The evaluations, the settings and the results of a run."""
+    from sparsefed.report import terminal
+
+    say(terminal.evaluations(record.rows()))
+    say(terminal.details(record.experiment, record.result, record.rows()))
+    say(f"folder: {record.folder}")
+
+
+def _plot(records: "list[Record]", path: Path, heading: str) -> None:
+    from sparsefed.report.history import differences
+    from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
+
+    names = differences([record.experiment for record in records])
+    curves = [
+        Curve(
+            f"{record.folder.name[:8]} {', '.join(f'{k} {v}' for k, v in differing.items())}".strip(),
+            type(record.experiment.defense).__name__,
+            record.rows(),
+        )
+        for record, differing in zip(records, names, strict=True)
+    ]
+    plot_curves({"": curves}, ACCURACIES, path, heading)

@@ -1,0 +1,141 @@
+"""The command that makes tables."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsefed.cli.parts import (
+    AsCsv,
+    AsJson,
+    Fresh,
+    Jobs,
+    Out,
+    Plot,
+    Runs,
+    Threads,
+    as_typed,
+    keep_memory,
+    resumable,
+    say_csv,
+    say_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sparsefed.runs.record import Outcome, Row
+    from sparsefed.runs.tables import Cell, Table
+
+__all__ = ["table"]
+
+
+def table(
+    spec: Path,
+    *,
+    runs: Runs = Path("runs"),
+    out: Out = None,
+    plot: Plot = None,
+    jobs: Jobs = 1,
+    fresh: Fresh = False,
+    threads: Threads = None,
+    csv: AsCsv = False,
+    json_: AsJson = False,
+) -> None:
+    """Run every cell of a table that has not run yet, and print the table as Markdown.
+
+    An interrupted table resumes; a finished one is printed immediately.
+
+    Example: `sparsefed table examples/tables/mnist.toml --jobs 2 --out mnist.md --plot mnist.png`
+
+    Parameters
+    ----------
+    spec
+        The table, a TOML file.
+    runs
+        The folder that holds the runs.
+    out
+        Write the Markdown there as well, with the picture of `--plot` in it.
+    plot
+        Draw the table's metrics, of the first seed, over the rounds: a file that ends in .png, .svg or .pdf.
+    jobs
+        How many runs to execute in parallel, each in a process of its own.
+    fresh
+        Start over the runs whose files of data or code have changed, or whose folders are damaged.
+    threads
+        CPU threads per run; if not given, one for a small model, else as many cores as there are per job. A
+        run that resumes keeps its number.
+    csv
+        Print a line per run as comma-separated values instead.
+    json_
+        Print the lines as JSON instead, with the values and the run of every seed.
+
+    """
+    from sparsefed.core.errors import named
+    from sparsefed.core.files import readable_errors, write_atomically
+    from sparsefed.report.markdown import table_page
+    from sparsefed.runs.tables import read_table, summary
+
+    keep_memory()
+    plan = read_table(spec)
+    with named(str(spec)):
+        results = _run_cells(plan, runs, jobs, threads, fresh)
+    lines = summary(plan, results)
+    for line in lines:
+        mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
+        line["run"] = [str(runs / cell.experiment.digest()) for cell in mine]
+    environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
+    if json_:
+        say_json(lines)
+    elif csv:
+        say_csv(_each_run(plan, results, runs))
+    else:
+        print(table_page(plan, lines, environment, as_typed()))
+    if out is not None:
+        picture = "" if plot is None else os.path.relpath(plot, out.parent)
+        with readable_errors(out):
+            write_atomically(out, table_page(plan, lines, environment, as_typed(), picture).encode())
+    if plot is not None:
+        _plot_table(plot, plan, results, runs)
+    for cell, end in results:
+        if not isinstance(end, dict):
+            with named(f"{spec}: {cell.name}"):
+                raise end
+
+
+def _run_cells(
+    plan: "Table", runs: Path, jobs: int, threads: int | None, fresh: bool
+) -> "list[tuple[Cell, Outcome]]":
+    from sparsefed.report.progress import counted, watched
+    from sparsefed.runs.cells import run_cells
+
+    def follow(cell: "Cell", rows: "Generator[Row, None, Row]") -> "Row":
+        return watched(cell.name, cell.experiment.rounds, rows)
+
+    cells = list(plan.cells())
+    ended = run_cells(cells, runs, jobs=jobs, threads=threads, fresh=fresh, follow=follow)
+    with resumable(runs), closing(ended):
+        return list(counted(len(cells), ended, lambda cell: cell.name, shown=jobs > 1))
+
+
+def _each_run(plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> "list[Row]":
+    rows = []
+    for cell, end in results:
+        seed, found = cell.experiment.seed, end if isinstance(end, dict) else {"outcome": f"failed: {end}"}
+        row = {"row": cell.row, "column": cell.column, "seed": seed}
+        row |= {key: found.get(key) for key in (*plan.metrics, "outcome")}
+        rows.append({**row, "run": str(runs / cell.experiment.digest())})
+    return rows
+
+
+def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> None:
+    from sparsefed.report.plots import Curve, plot_curves
+    from sparsefed.runs.record import Record
+
+    seed = plan.seeds[0]
+    columns: dict[str, list[Curve]] = {column: [] for column in plan.columns}
+    for cell, end in results:
+        if cell.experiment.seed == seed and isinstance(end, dict):
+            rows = Record(runs, cell.experiment).rows()
+            columns[cell.column].append(Curve(cell.row, type(cell.experiment.defense).__name__, rows))
+    plot_curves(columns, plan.metrics, path, f"{plan.title} (seed {seed})")

@@ -1,0 +1,90 @@
+"""Tables as Markdown: names stand as they are, whatever Markdown would make of their letters."""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from sparsefed.runs.headings import heading
+from sparsefed.runs.record import Row
+from sparsefed.runs.tables import Table
+
+__all__ = ["code", "grid", "image", "plain", "table_page"]
+
+SPECIAL = re.compile(r"[\\|<*`\[\]~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+
+
+def plain(text: str) -> str:
+    """`text` with its signs escaped, on one line."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """`text` between backticks, of which it may hold some."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def image(title: str, path: str) -> str:
+    """A picture; spaces, parentheses and the like in its path are percent-encoded."""
+    return f"![{plain(title)}]({quote(path, safe='/.-_äöüß')})"
+
+
+def grid(heads: list[str], lines: list[list[str]], texts: int) -> str:
+    """A table of cells that are Markdown already; numbers stand between `texts` columns and the last."""
+    rules = ["---"] * texts + ["---:"] * (len(heads) - texts - 1) + ["---"]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rules, *lines])
+
+
+def table_page(table: Table, lines: list[Row], environment: Row, command: str, picture: str = "") -> str:
+    """A table with its picture, what failed, what it was made with and how to make it again."""
+    reported = {metric for texts in table.reported.values() for metric in texts}
+    columns = list(table.columns) != [""]
+    heads = ["", *([""] if columns else [])]
+    texts = len(heads)
+    for metric in table.metrics:
+        name = heading(metric)
+        heads += [name, *(["paper"] if metric in reported else [])]
+    body = [_cells(table, line, columns, reported) for line in lines]
+    parts = [
+        f"# {plain(table.title)}",
+        image("The metrics of the first seed over the rounds", picture) if picture else "",
+        table.note.strip(),
+        grid([*heads, "n", "outcome"], body, texts),
+        _failures(lines),
+        _foot(lines, environment, command),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cells(table: Table, line: Row, columns: bool, reported: set[str]) -> list[str]:
+    cells = [plain(line["row"]), *([plain(line["column"])] if columns else [])]
+    for metric in table.metrics:
+        cells.append(_value(**line[metric]))
+        cells += [plain(line[metric]["reported"] or "")] if metric in reported else []
+    return [*cells, str(line["n"]), line["outcome"]]
+
+
+def _value(mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
+    if mean is None:
+        return "–"
+    missing = values.count(None)
+    count = f" ({len(values) - missing} of {len(values)})" if missing else ""
+    return f"{mean:.1f}" + (f" ± {sd:.1f}" if sd is not None else "") + count
+
+
+def _failures(lines: list[Row]) -> str:
+    told = [
+        f"- row {code(line['row'])}{', column ' + code(line['column']) if line['column'] else ''}, "
+        f"seed {seed}: {plain(why)}"
+        for line in lines
+        for seed, why in line["failed"].items()
+    ]
+    return "\n".join(["Failed:", "", *told]) if told else ""
+
+
+def _foot(lines: list[Row], environment: Row, command: str) -> str:
+    spread = max((line["n"] for line in lines), default=0) > 1
+    what = "Mean ± standard deviation over n seeds. " if spread else ""
+    made = ", ".join(f"{key} {value}" for key, value in environment.items())
+    return f"{what}Made with {plain(made)}, by {code(command)}."
