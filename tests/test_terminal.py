@@ -26,10 +26,19 @@ def test_names_are_written_as_they_are_at_every_width(names: list[str], width: i
     assert all(any(line.startswith(name) for line in text.splitlines()) for name in names)
 
 
-@given(st.lists(st.text("abc ", min_size=1, max_size=40), min_size=2, max_size=3), st.integers(45, 100))
+@given(st.lists(st.text("abc ", min_size=1, max_size=40), min_size=2, max_size=3), st.integers(78, 110))
 def test_no_word_is_broken_and_no_line_is_too_long(texts: list[str], width: int):
-    rows = [{"name": f"{place}", "what": text} for place, text in enumerate(texts)]
-    text = printed(terminal.table("", {"name": "name", "what": "what"}, rows), width)
+    rows = [
+        {
+            "run": f"runs/0123456789abcdef{place}",
+            "what": text,
+            "test": 41.6 + place,
+            "outcome": f"trained{place}",
+        }
+        for place, text in enumerate(texts)
+    ]
+    text = printed(terminal.table("", {key: key for key in rows[0]}, rows), width)
+    assert {f"trained{place}" for place in range(len(rows))} <= set(text.split())
     assert max(map(len, text.splitlines())) <= width
     assert {word for line in texts for word in line.split()} <= set(text.split()) | {"-"}
 

@@ -32,11 +32,9 @@ class Fitted:
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         shown = self._fitting(options.max_width)
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-        for key in shown:
+        for key, width in self._widths(shown, options.max_width).items():
             texts = any(isinstance(row.get(key), str) for row in self.rows)
-            grid.add_column(
-                Text(self.heads[key]), justify="left" if texts else "right", min_width=self._least(key)
-            )
+            grid.add_column(Text(self.heads[key]), justify="left" if texts else "right", width=width)
         for line in zip(*(self.cells[key] for key in shown), strict=True):
             grid.add_row(*map(Text, line))
         if self.title:
@@ -53,6 +51,18 @@ class Fitted:
         texts = [self.heads[key], *self.cells[key]]
         words = texts if key in {"run", "name"} else [word for text in texts for word in text.split()]
         return max((Text(word).cell_len for word in words), default=1)
+
+    def _widths(self, shown: list[str], width: int) -> dict[str, int]:
+        """As wide as its longest cell each, less what is missing, taken where lines can be broken."""
+        wanted = {
+            key: max(Text(text).cell_len for text in [self.heads[key], *self.cells[key]]) for key in shown
+        }
+        missing = sum(wanted.values()) + 2 * len(shown) - 1 - width
+        while missing > 0 and (loose := [key for key in shown if wanted[key] > self._least(key)]):
+            widest = max(loose, key=lambda key: wanted[key] - self._least(key))
+            wanted[widest] -= 1
+            missing -= 1
+        return wanted
 
     def _fitting(self, width: int) -> list[str]:
         shown, used = [], 0
