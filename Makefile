@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 REFERENCES := .venv/.references
 DOCS := .venv/.docs
 
-.PHONY: setup demo test check format docs wheel bench bench-peers clean
+.PHONY: setup demo test check format docs wheel bench bench-peers clean reference
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ format: $(STAMP)
 
 docs: $(DOCS)  ## the site in build/docs: offline, warnings are errors, links between pages are checked
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs && echo "open build/docs/index.html"
+
+reference: $(STAMP)  ## docs/reference.md, from the docstrings
+	@$(BIN)/python -m sparsefed.cli.reference > docs/reference.md
 
 $(DOCS): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"

@@ -112,6 +112,7 @@ def list_(
         Print JSON.
 
     """
+    import sparsefed.certify  # noqa: F401 -- its families can be listed too
     from sparsefed.report import terminal
     from sparsefed.report.catalog import Group, listing
     from sparsefed.report.history import past_runs

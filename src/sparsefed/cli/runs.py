@@ -44,7 +44,8 @@ def run(
     spec
         The experiment, a TOML file.
     set_
-        Change a key before validation, such as `--set defense.k=5000`; may be repeated.
+        Change a key, such as `--set defense.k=5000`; may be repeated. Changes merge as in tables: another
+        `type` drops the keys of the old one, and `--set 'without=["attack"]'` takes a key away.
     runs
         The folder that holds the runs, one folder each.
     fresh

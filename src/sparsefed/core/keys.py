@@ -6,10 +6,12 @@ That place is the docstring below each field.
 import inspect
 import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
+from sparsefed.core.errors import bare
 from sparsefed.core.kinds import described, unwrapped
 
 __all__ = ["KEYS", "Key", "documented", "keys", "signature", "summary"]
@@ -60,19 +62,17 @@ def documented(spec: type[BaseModel]) -> str:
 
 
 def signature(spec: type[BaseModel]) -> inspect.Signature:
-    """How an instance is made, with the types of its keys as they are read."""
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty
-                if field.is_required()
-                else field.get_default(call_default_factory=True),
-                annotation=unwrapped(field.annotation)[0],
-            )
-            for name, field in spec.model_fields.items()
-        ]
+    """How an instance is made: its keys by name, with plain types; the docstring has the limits."""
+    return inspect.Signature([_parameter(name, field) for name, field in spec.model_fields.items()])
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, empty = unwrapped(field.annotation)[0], inspect.Parameter.empty
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=empty if field.is_required() else field.get_default(call_default_factory=True),
+        annotation=empty if get_args(kind) else kind,
     )
 
 
@@ -82,7 +82,7 @@ def written(value: Any) -> str:
         given = {name: item for name, item in value if name in value.model_fields_set}
         return written({"type": type(value).__name__, **given})
     if isinstance(value, dict):
-        inside = ", ".join(f"{key} = {written(item)}" for key, item in value.items())
+        inside = ", ".join(f"{bare(key)} = {written(item)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(written, value))}]"

@@ -2,6 +2,7 @@
 
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.fetch import available, fetch
+from sparsefed.data.holdout import Holdout
 from sparsefed.data.partitions.deal import IID, Natural, OneClass
 from sparsefed.data.partitions.dirichlet import Dirichlet
 from sparsefed.data.partitions.population import Partition, Population
@@ -19,6 +20,7 @@ __all__ = [
     "CIFAR100",
     "Csv",
     "FEMNIST",
+    "Holdout",
     "IID",
     "MNIST",
     "QMNIST",

@@ -45,7 +45,7 @@ class Npz(Data):
             labels, called = [as_next_tokens(part, self.path) for part in y], None
             classes = 1 + max(int(part.max()) for part in (*inputs, *labels) if part.numel())
         else:
-            *labels, called = as_classes(*y, self.path)
+            *labels, called = as_classes(y[0], y[1], self.path)
             classes = 1 + int(labels[0].max()) if len(labels[0]) else 1
         train, test = (Split(part, label) for part, label in zip(inputs, labels, strict=True))
         _check_words(words, inputs, self.path)

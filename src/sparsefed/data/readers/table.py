@@ -52,7 +52,8 @@ class _Table(Data):
             sides = [table, self._table(self.test)]
             if sides[0].column_names != sides[1].column_names:
                 raise DataError(f"{self.test}: expected the columns of {self.path}, found others")
-        y_train, y_test, called = as_classes(*[self._column(side, self.label) for side in sides], self.path)
+        train, test = (self._column(side, self.label) for side in sides)
+        y_train, y_test, called = as_classes(train, test, self.path)
         x_train, x_test = (self._features(side) for side in sides)
         owners = None if self.users is None else as_users(self._column(sides[0], self.users), self.path)
         mean, std = x_train.mean(0), x_train.std(0, correction=0)
