@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 REFERENCES := .venv/.references
 DOCS := .venv/.docs
 
-.PHONY: setup demo test check format docs wheel bench bench-peers clean reference
+.PHONY: setup demo test coverage check format docs wheel bench bench-peers clean reference
 
 setup: $(STAMP)
 
@@ -22,8 +22,12 @@ demo: $(STAMP)  ## under a minute, on data that ships with scikit-learn
 $(REFERENCES): $(STAMP) tests/requirements-reference.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/requirements-reference.txt && touch $@ || echo "not installed: tests/requirements-reference.txt; the tests that need it will be skipped"
 
+# A process per core, each with one thread; a file's tests stay together, so that they share what they set up.
 test: $(REFERENCES)
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+coverage: $(REFERENCES)  ## branch coverage by file; what is not covered is explained in CONTRIBUTING.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov=sparsefed --cov-branch --cov-report=term-missing:skip-covered
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { echo "run make format"; exit 1; }

@@ -364,13 +364,9 @@ def test_a_run_is_found_by_the_start_of_its_name(whole: Path, tmp_path: Path):
 
 def test_every_stretch_says_with_how_many_threads_it_was_made(tmp_path: Path):
     spec = small.experiment(rounds=4)
-    rows = sf.play(spec, tmp_path)
+    rows = sf.play(spec, tmp_path, threads=1)
     next(rows)
     rows.close()
-    torch.set_num_threads(2)
-    try:
-        result = sf.simulate(spec, tmp_path)
-    finally:
-        torch.set_num_threads(1)
+    result = sf.simulate(spec, tmp_path, threads=2)
     assert [(part["from_round"], part["threads"]) for part in result["stretches"]] == [(1, 1), (2, 2)]
     assert result["environment"]["threads"] == 2

@@ -63,7 +63,7 @@ def test_a_function_starts_from_the_seed_like_every_model():
     ("given", "complaint"),
     [
         ({"type": f"{HERE}:nowhere"}, "`model.type`: cannot load .*nowhere"),
-        ({"type": "no_such_module:build"}, "`model.type`: cannot load .*No module named"),
+        ({"type": "no_such_module:build"}, "`model.type`: cannot load .*no module `no_such_module`"),
         ({"type": ":build"}, "`model.type`: cannot load"),
         (
             {"type": f"{HERE}:HERE"},

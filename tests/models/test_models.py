@@ -181,7 +181,7 @@ def test_inputs_that_do_not_fit_are_named_with_what_is_needed(model, shape, comp
 
 def test_impossible_options_are_refused():
     for broken in (lambda: MLP(hidden=(0,)), lambda: CNN(width=0), lambda: LSTM(dropout=1.0)):
-        with pytest.raises(SpecError, match="should be"):
+        with pytest.raises(SpecError, match="expected"):
             broken()
 
 

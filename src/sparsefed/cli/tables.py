@@ -115,7 +115,9 @@ def _run_cells(
     cells = list(plan.cells())
     ended = run_cells(cells, runs, jobs=jobs, threads=threads, fresh=fresh, follow=follow)
     with resumable(runs), closing(ended):
-        return list(counted(len(cells), ended, lambda cell: cell.name, shown=jobs > 1))
+        done = list(counted(len(cells), ended, lambda cell: cell.name, shown=jobs > 1))
+    found = {cell.name: end for cell, end in done}
+    return [(cell, found[cell.name]) for cell in cells]  # in the table's order, whichever ended first
 
 
 def _each_run(plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> "list[Row]":

@@ -6,6 +6,7 @@ Each takes rows and yields them again, so that they can be put around each other
 row says in numbers is logged under its key, at its round; the experiment is logged once.
 """
 
+import importlib
 import json
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -45,7 +46,7 @@ def wandb(rows: Rows, project: str, experiment: Experiment, **options: Any) -> R
     A run that resumes goes on under the same id, the experiment's digest.
     """
     try:
-        import wandb as library
+        library = importlib.import_module("wandb")
     except ImportError as problem:
         raise _missing("wandb", problem) from None
     given = {"id": experiment.digest(), "resume": "allow", "config": experiment.to_dict(), **options}

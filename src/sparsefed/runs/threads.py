@@ -22,7 +22,7 @@ WORTH_A_THREAD = 1_000_000
 
 def worthwhile_threads(fed: Federation) -> int:
     """One for a small model, else as many as PyTorch is set to."""
-    example = fed.dataset.inputs(fed.dataset.train.x[:1])
+    example = fed.network.as_precise(fed.dataset.inputs(fed.dataset.train.x[:1]))
     with fed.network.evaluating():
         small = multiply_adds(fed.network.module, example) < WORTH_A_THREAD
     return 1 if small else torch.get_num_threads()
