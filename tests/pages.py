@@ -15,6 +15,7 @@ import pytest
 
 from sparsefed import cli
 from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.frontier import read_plan
 from sparsefed.runs.tables import read_table
 
 __all__ = ["FEW_ROUNDS", "ROOT", "Block", "blocks", "pages", "shortened", "tried"]
@@ -78,7 +79,9 @@ def _toml(block: Block, names: dict[str, object]) -> None:
     found = tomllib.loads(block.text)
     path = Path(block.file or "block.toml")
     path.write_text(shortened(block.text))
-    if "base" in found:
+    if "defenses" in found:
+        read_plan(path)
+    elif "base" in found:
         read_table(path)
     elif "rounds" in found:
         read_experiment(path)

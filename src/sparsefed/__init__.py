@@ -1,4 +1,4 @@
-"""Federated learning among poisoners: SparseFed, its attacks, its rivals and its certificate.
+"""Federated learning under attack: SparseFed, attacks, competing defenses, and certificates.
 
 The public names stand in `__init__.pyi`, for type checkers and for this file alike. Each is imported when it
 is first used: `sparsefed --help` must not wait for PyTorch.

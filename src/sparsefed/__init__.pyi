@@ -1,4 +1,4 @@
-"""Federated learning among poisoners: SparseFed, its attacks, its rivals and its certificate."""
+"""Federated learning under attack: SparseFed, attacks, competing defenses, and certificates."""
 
 # Every public name and where it lives; the package imports each on first use.
 

@@ -14,7 +14,7 @@ __all__ = ["app", "main"]
 
 app = App(
     "sparsefed",
-    help="Federated learning among poisoners: attacks, defenses, certificates.",
+    help="Federated learning under attack: simulate, attack, defend, certify.",
     help_format="plaintext",  # examples stay as they are written; Markdown would take a while to load
     version=lambda: sparsefed.__version__,
 )
@@ -35,6 +35,7 @@ for command in (
 ):
     app.command(command)
 app.command(looks.list_, name="list")
+app.register_install_completion_command(help="Install completion of commands and options for your shell.")
 
 
 def main(words: Sequence[str] | None = None) -> None:

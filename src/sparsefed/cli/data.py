@@ -28,6 +28,8 @@ def available(*, json_: AsJson = False) -> None:
 def fetch(name: str, *, folder: Path | None = None) -> None:
     """Download a data set, with checksums.
 
+    Example: `sparsefed data fetch mnist`
+
     Parameters
     ----------
     name

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparsefed.cli.parts import AsJson, Plot, Set, say, say_json
+from sparsefed.cli.parts import AsJson, Plot, Set, Threads, say, say_json
 
 __all__ = ["certify", "choose_k"]
 
@@ -14,9 +14,12 @@ def choose_k(
     clients: int = 20,
     plot: Plot = None,
     set_: Set = [],
+    threads: Threads = None,
     json_: AsJson = False,
 ) -> None:
-    """Find the least k that loses at most a given share of the clients' gradients (Algorithm 11).
+    """Find the smallest k that loses at most a given share of the clients' gradients (Algorithm 11).
+
+    Example: `sparsefed choose-k examples/digits.toml --max-loss 0.2`
 
     Parameters
     ----------
@@ -30,6 +33,8 @@ def choose_k(
         Draw the loss against k: a file that ends in .png, .svg or .pdf.
     set_
         Change a key before validation.
+    threads
+        CPU threads; if not given, one for a small model, else as many as PyTorch chooses.
     json_
         Print JSON.
 
@@ -40,9 +45,11 @@ def choose_k(
     from sparsefed.federation.round import Federation
     from sparsefed.report import terminal
     from sparsefed.report.plots import plot_loss
+    from sparsefed.runs.threads import computing_with, worthwhile_threads
 
     fed = Federation.of(read_experiment(spec, set_))
-    curve = loss_curve(client_updates(fed, clients))
+    with computing_with(threads or worthwhile_threads(fed)):
+        curve = loss_curve(client_updates(fed, clients))
     choice = Choice.of(curve, max_loss, clients, fed.rounds_per_epoch)._asdict()
     if json_:
         say_json(choice)
@@ -61,9 +68,12 @@ def certify(
     compromised: int | None = None,
     plot: Plot = None,
     set_: Set = [],
+    threads: Threads = None,
     json_: AsJson = False,
 ) -> None:
     """Bound how far any attack within the threat model can move the final model.
+
+    Example: `sparsefed certify examples/certify_digits.toml`
 
     Parameters
     ----------
@@ -77,6 +87,8 @@ def certify(
         Draw the radius against k and against the rounds: a file that ends in .png, .svg or .pdf.
     set_
         Change a key before validation.
+    threads
+        CPU threads; if not given, one for a small model, else as many as PyTorch chooses.
     json_
         Print JSON.
 
@@ -84,8 +96,12 @@ def certify(
     from sparsefed.certify import certificate
     from sparsefed.certify.report import certificate_table, plot_certificate
     from sparsefed.federation.experiment import read_experiment
+    from sparsefed.federation.round import Federation
+    from sparsefed.runs.threads import computing_with, worthwhile_threads
 
-    found = certificate(read_experiment(spec, set_), lipschitz=lipschitz, compromised=compromised)
+    experiment = read_experiment(spec, set_)
+    with computing_with(threads or worthwhile_threads(Federation.of(experiment))):
+        found = certificate(experiment, lipschitz=lipschitz, compromised=compromised)
     if json_:
         say_json(found.to_dict())
     else:
