@@ -265,3 +265,10 @@ def test_tuning_answers_with_an_experiment_that_keeps_within_its_price(tmp_path:
 def test_a_price_that_no_defense_keeps_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(sf.SpecError, match="--max-loss: expected a defense within 0 points"):
         finished(tune(plan(defenses={"clip": CLIP}), tmp_path, Budget.of("14 runs"), max_loss=0))
+
+
+def test_a_model_that_learns_nothing_is_not_recommended(tmp_path: Path) -> None:
+    still = {**BASE, "schedule": {"type": "Constant", "value": 1e-9}}
+    one = plan(base=still, defenses={"clip": CLIP}, vary={"clip.norm": [1.0]})
+    with pytest.raises(sf.SpecError, match="expected a setting that learns, found none"):
+        finished(tune(one, tmp_path, Budget.of("14 runs"), max_loss=90))

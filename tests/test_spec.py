@@ -293,3 +293,8 @@ def test_a_complaint_survives_the_way_from_another_process():
     copy = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(copy, sf.SpecError)
     assert str(copy) == str(caught.value)
+
+
+def test_keys_without_names_are_refused_in_one_line() -> None:
+    with pytest.raises(sf.SpecError, match=r"^SparseFed: expected keys by name, such as k=5$"):
+        sf.SparseFed(5)

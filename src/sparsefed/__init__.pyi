@@ -2,7 +2,7 @@
 
 # Every public name and where it lives; the package imports each on first use.
 
-from . import certify as certify
+from . import certify as certify, models as models
 from .attacks import (
     PGD as PGD,
     Attack as Attack,

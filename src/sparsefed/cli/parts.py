@@ -69,6 +69,8 @@ def resumable(folder: Path) -> Iterator[None]:
         with interruptible(*stops):
             yield
     except KeyboardInterrupt:
+        if not folder.exists():
+            raise KeyboardInterrupt("stopped before the first round was saved") from None
         raise KeyboardInterrupt(f"stopped; saved in {folder}; run the same command to resume") from None
 
 

@@ -119,9 +119,9 @@ def tune(
 ) -> None:
     """Choose the defense and its settings for a federation, as an experiment to run.
 
-    The answer holds most against the worst attack of the goal among the settings that cost at most
-    `--max-loss` points of test accuracy. Its evidence is printed beside it: what it costs, what it holds
-    at one and at two horizons, and the share of compromised clients at which it breaks.
+    The answer holds most against the worst attack of the goal among the settings that lose at most
+    `--max-loss` points of test accuracy under attack. Its evidence is printed beside it: what it costs, what
+    it holds at one and at two horizons, and the share of compromised clients at which it breaks.
 
     Example: `sparsefed tune examples/digits.toml --compromised 0.05 --budget 10m --out tuned.toml`
 
@@ -132,9 +132,11 @@ def tune(
     compromised
         The share of the clients that you must assume to be compromised, between 0 and 1.
     max_loss
-        Points of test accuracy that the defense may cost, against the best unattacked run of any defense.
+        Points by which test accuracy under the worst attack may stay below the best unattacked run of any
+        defense.
     budget
-        How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs.
+        How much to search and report, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of
+        runs. The runs that find where the answer breaks come on top.
     goal
         What the attackers want: `chosen points`, `backdoor` or `untargeted`.
     set_

@@ -53,7 +53,10 @@ class Spec(Part, metaclass=_Quiet):
     knobs: ClassVar[Knobs] = {}
     """The fields that a search may turn, each with the range worth searching."""
 
-    def __init__(self, /, **values: Any) -> None:
+    def __init__(self, /, *unnamed: Any, **values: Any) -> None:
+        if unnamed:
+            first = next(iter(type(self).model_fields), "key")
+            raise SpecError(f"{type(self).__name__}: expected keys by name, such as {first}={unnamed[0]!r}")
         try:
             super().__init__(**values)
         except ValidationError as problem:

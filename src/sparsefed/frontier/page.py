@@ -57,8 +57,9 @@ def answer(tuned: Tuned) -> str:
     share = f"{100 * point.compromised:g} % of the clients compromised"
     lines = [
         f"{point.defense} with {settings}",
-        f"  cost: {tuned.loss:.1f} points below the best unattacked run; unattacked {found.unattacked:.1f} %",
-        f"  under attack, {share}: {found.test_accuracy:.1f} % test accuracy,",
+        f"  unattacked: {found.unattacked:.1f} % test accuracy",
+        f"  under attack, {share}: {found.test_accuracy:.1f} % test accuracy, "
+        f"{tuned.loss:.1f} points below the best unattacked run of any defense;",
         f"  {found.worst_attack_accuracy:.1f} % success of the worst attack ({found.worst_attack}); "
         f"seeds: {len(found.seeds)}",
     ]

@@ -79,7 +79,8 @@ def measured(goal: Goal, results: Mapping[str, Row], seeds: tuple[int, ...]) -> 
     What is missing counts for nothing, so values of a trial under way are bounds: the test accuracy can
     only fall, the attack's success only rise.
     """
-    plain = results[""].get("test_accuracy") or 0.0
+    learned = results[""]["outcome"] == "trained"  # no better than one label for all is worth nothing
+    plain = results[""].get("test_accuracy") or 0.0 if learned else 0.0
     test, worst, name = plain, 0.0, "none"
     for attack in goal.attacks:
         if (result := results.get(attack)) is None:

@@ -61,6 +61,8 @@ def tune(
     points = yield from frontier(plan, runs, budget, jobs, threads)
     reported = [point for point in points if point.reported is not None]
     best = max((_of(point).unattacked for point in reported), default=0.0)
+    if best == 0:
+        raise SpecError("expected a setting that learns, found none; allow more rounds or a larger budget")
     within = [point for point in reported if best - _of(point).test_accuracy <= max_loss]
     if not within:
         least = min((best - _of(point).test_accuracy for point in reported), default=None)

@@ -162,4 +162,7 @@ def read_ids(clients: Sequence[Any] | np.ndarray | None, count: int) -> list[Any
     ids = list(range(count)) if clients is None else list(clients)
     if len(ids) != count:
         raise UpdateError(f"expected {count} client ids, found {len(ids)}")
+    name, times = next(iter(Counter(map(repr, ids)).most_common(1)), ("", 0))
+    if times > 1:
+        raise UpdateError(f"expected one update per client, found {times} from {name}")
     return ids
