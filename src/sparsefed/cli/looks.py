@@ -146,9 +146,9 @@ def _plot(records: "list[Record]", path: Path, heading: str) -> None:
 
     names = differences([record.experiment for record in records])
     curves = [
-        Curve(
+        Curve.of(
             f"{record.folder.name[:8]} {', '.join(f'{k} {v}' for k, v in differing.items())}".strip(),
-            type(record.experiment.defense).__name__,
+            record.experiment,
             record.rows(),
         )
         for record, differing in zip(records, names, strict=True)

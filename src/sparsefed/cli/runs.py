@@ -114,7 +114,7 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
         with resumable(folder):
             result = watched(f"{name:<18}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
-        curves.append(Curve(name, type(experiment.defense).__name__, find_record(folder).rows()))
+        curves.append(Curve.of(name, experiment, find_record(folder).rows()))
     picture = runs / "demo.png"
     plot_curves({"": curves}, ACCURACIES, picture, HEADING)
     if json_:

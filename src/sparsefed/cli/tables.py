@@ -139,5 +139,5 @@ def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]"
     for cell, end in results:
         if cell.experiment.seed == seed and isinstance(end, dict):
             rows = Record(runs, cell.experiment).rows()
-            columns[cell.column].append(Curve(cell.row, type(cell.experiment.defense).__name__, rows))
+            columns[cell.column].append(Curve.of(cell.row, cell.experiment, rows))
     plot_curves(columns, plan.metrics, path, f"{plan.title} (seed {seed})")

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ["BLACK", "GRAY", "PALETTE", "color_of", "styles"]
+__all__ = ["BLACK", "GRAY", "PALETTE", "UNDEFENDED", "color_of", "styles"]
 
 BLACK, GRAY = "#000000", "#9a9a9a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5E3C99")
+UNDEFENDED = "undefended"
+"""What a mean without a clip is called here: it has a color of its own, since a clip is a defense."""
+
 DEFENSES = {
+    UNDEFENDED: GRAY,
     "Mean": BLACK,
     "SparseFed": PALETTE[0],
     "AutoSparseFed": PALETTE[0],

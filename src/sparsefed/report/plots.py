@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparsefed.defenses import Mean
 from sparsefed.defenses.choose_k import least_k
-from sparsefed.report.colors import GRAY, PALETTE, styles
+from sparsefed.federation.experiment import Experiment
+from sparsefed.protocol.clips import Unclipped
+from sparsefed.report.colors import GRAY, PALETTE, UNDEFENDED, styles
 from sparsefed.report.figures import (
     blank_figure,
     end_labels,
@@ -36,6 +39,12 @@ class Curve(NamedTuple):
     defense: str
     """The class name of its defense, which decides its color."""
     rows: list[Row]
+
+    @classmethod
+    def of(cls, name: str, experiment: Experiment, rows: list[Row]) -> "Curve":
+        """The line of a run."""
+        bare = isinstance(experiment.defense, Mean) and isinstance(experiment.clip, Unclipped)
+        return cls(name, UNDEFENDED if bare else type(experiment.defense).__name__, rows)
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
         """Rounds and values where the metric was measured."""
