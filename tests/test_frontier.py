@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import given, strategies as st
 
 import sparsefed as sf
@@ -272,3 +273,10 @@ def test_a_model_that_learns_nothing_is_not_recommended(tmp_path: Path) -> None:
     one = plan(base=still, defenses={"clip": CLIP}, vary={"clip.norm": [1.0]})
     with pytest.raises(sf.SpecError, match="expected a setting that learns, found none"):
         finished(tune(one, tmp_path, Budget.of("14 runs"), max_loss=90))
+
+
+def test_changes_reach_the_base_of_a_frontiers_own_file(tmp_path: Path) -> None:
+    toml = tmp_path / "plan.toml"
+    toml.write_text(tomli_w.dumps({"base": BASE, "defenses": {"clip": CLIP}}))
+    assert read_plan(toml, ("rounds=7", "data.type=Digits")).experiment("clip").rounds == 7
+    assert read_plan(toml).experiment("clip").rounds == BASE["rounds"]

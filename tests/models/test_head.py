@@ -15,7 +15,7 @@ from sparsefed.attacks import TriggerBackdoor
 from sparsefed.core.errors import DataError, SpecError
 from sparsefed.data import Digits, OneClass
 from sparsefed.data.mapped import mapped
-from sparsefed.federation import round as rounds
+from sparsefed.federation.federation import _sample
 from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import Backbone, Features, Head, RandomConvolutions
 from sparsefed.runs.sources import own_files
@@ -93,7 +93,7 @@ def test_attackers_see_their_points_through_the_same_features(objective: sf.Obje
     given = fed.spec.data.load()
     raw = objective.auxiliary(given, fed.spec.seed)
     order = np.random.default_rng(0).integers(len(raw.inputs), size=4)
-    sample = rounds._sample(given, fed.spec.seed, 200)
+    sample = _sample(given, fed.spec.seed, 200)
     expected = FEATURES.fitted(sample, fed.spec.seed)(raw.inputs[order])
     assert torch.allclose(fed.auxiliary.inputs[order], expected, atol=1e-6)
     assert len(fed.auxiliary.aims.inputs[0]) == fed.dataset.input_shape[0]

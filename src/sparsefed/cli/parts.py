@@ -1,6 +1,7 @@
 """What the commands share: their options, and how they print."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "Set",
     "Threads",
     "as_typed",
+    "beside",
     "keep_memory",
     "resumable",
     "say",
@@ -33,6 +35,7 @@ __all__ = [
     "say_json",
     "typed_words",
     "use_threads",
+    "write",
 ]
 
 
@@ -101,6 +104,19 @@ def typed_words(words: Sequence[str]) -> None:
 def as_typed() -> str:
     """The command that runs, quoted as a shell needs it."""
     return shlex.join(["sparsefed", *_typed.get()])
+
+
+def write(path: Path, text: str) -> None:
+    """Put `text` at `path`, whole or not at all."""
+    from sparsefed.core.files import readable_errors, write_atomically
+
+    with readable_errors(path):
+        write_atomically(path, text.encode())
+
+
+def beside(out: Path, plot: Path | None) -> str:
+    """How a page at `out` names the picture at `plot`; empty without one."""
+    return "" if plot is None else os.path.relpath(plot, out.parent)
 
 
 def say(what: Any) -> None:

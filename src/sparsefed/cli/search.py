@@ -1,13 +1,25 @@
 """The commands that search: every defense over its own settings, and the one to choose."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from sparsefed.cli.parts import AsJson, Jobs, Out, Plot, Runs, Set, Threads, resumable, say_json, use_threads
+from sparsefed.cli.parts import (
+    AsJson,
+    Jobs,
+    Out,
+    Plot,
+    Runs,
+    Set,
+    Threads,
+    as_typed,
+    beside,
+    resumable,
+    say_json,
+    use_threads,
+    write,
+)
 from sparsefed.core.errors import SpecError
 
 __all__ = ["frontier", "tune"]
@@ -71,13 +83,12 @@ def frontier(
         plan = plan.but(vary=dict(map(_varied, vary)))
     with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1))
-    command = f"sparsefed {shlex.join(sys.argv[1:])}"
     if json_:
         say_json(rows(points))
     else:
-        print(markdown(plan, points, command))
+        print(markdown(plan, points, as_typed()))
     if out is not None:
-        _write(out, markdown(plan, points, command, "" if plot is None else plot.name))
+        write(out, markdown(plan, points, as_typed(), beside(out, plot)))
     if plot is not None:
         plot_frontier(points, plot)
 
@@ -94,13 +105,6 @@ def _varied(text: str) -> tuple[str, list[object]]:
     if not (equals and key.strip() and found):
         raise SpecError(f"--vary: expected key.path=value,value,…, found {text!r}")
     return key.strip(), found
-
-
-def _write(path: Path, text: str) -> None:
-    from sparsefed.core.files import readable_errors, write_atomically
-
-    with readable_errors(path):
-        write_atomically(path, text.encode())
 
 
 def tune(
@@ -167,4 +171,4 @@ def tune(
         tuned = followed(spec.stem, steps)
     print(answer(tuned)) if not json_ else say_json(tuned.to_dict())
     if out is not None:
-        _write(out, as_toml(tuned, f"sparsefed {shlex.join(sys.argv[1:])}"))
+        write(out, as_toml(tuned, as_typed()))

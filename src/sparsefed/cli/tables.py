@@ -1,6 +1,5 @@
 """The command that makes tables."""
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ from sparsefed.cli.parts import (
     Runs,
     Threads,
     as_typed,
+    beside,
     keep_memory,
     resumable,
     say_csv,
     say_json,
+    write,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ def table(
 
     """
     from sparsefed.core.errors import named
-    from sparsefed.core.files import readable_errors, write_atomically
     from sparsefed.report.markdown import table_page
     from sparsefed.runs.tables import read_table, summary
 
@@ -92,9 +92,7 @@ def table(
     else:
         print(table_page(plan, lines, environment, as_typed()))
     if out is not None:
-        picture = "" if plot is None else os.path.relpath(plot, out.parent)
-        with readable_errors(out):
-            write_atomically(out, table_page(plan, lines, environment, as_typed(), picture).encode())
+        write(out, table_page(plan, lines, environment, as_typed(), beside(out, plot)))
     if plot is not None:
         _plot_table(plot, plan, results, runs)
     for cell, end in results:

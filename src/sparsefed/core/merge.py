@@ -5,13 +5,14 @@ same `type` as before, or none, keeps its other keys. A part of another `type` r
 because the old keys meant something else. `without = ["key"]` takes keys away first.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.kinds import found
 
-__all__ = ["Tree", "merged"]
+__all__ = ["Tree", "merged", "nested"]
 
 Tree = dict[str, Any]
 
@@ -28,6 +29,19 @@ def merged(base: Tree, changes: Tree, place: tuple[str, ...] = ()) -> Tree:
         if key != "without":
             result[key] = _merged_part(result.get(key), value, (*place, key))
     return result
+
+
+def nested(changes: Mapping[tuple[str, ...], Any]) -> Tree:
+    """Values by their path, such as `("defense", "k")`, as one tree of changes."""
+    tree: Tree = {}
+    for (*parents, last), value in changes.items():
+        part = tree
+        for parent in parents:
+            if not isinstance(part.get(parent), dict):
+                part[parent] = {}
+            part = part[parent]
+        part[last] = value
+    return tree
 
 
 def _merged_part(old: Any, new: Any, place: tuple[str, ...]) -> Any:

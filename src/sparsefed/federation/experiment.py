@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
 from sparsefed.core.errors import SpecError
-from sparsefed.core.merge import Tree, merged
+from sparsefed.core.merge import Tree, merged, nested
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml, toml_value
@@ -21,7 +21,7 @@ from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.schedules import Schedule
 
-__all__ = ["Experiment", "read_experiment"]
+__all__ = ["Experiment", "combined", "read_experiment"]
 
 
 class Experiment(Spec):
@@ -91,26 +91,21 @@ def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment
     tree = read_toml(Path(path), "an experiment")
     look_beside(Path(path))
     try:
-        return Experiment(**merged(tree, _combined(changes)))
+        return Experiment(**merged(tree, combined(changes)))
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
 
 
-def _combined(changes: Iterable[str]) -> Tree:
+def combined(changes: Iterable[str]) -> Tree:
     """All `defense.k=5000` as one tree of changes, so that their order does not matter.
 
     Values are TOML; what is not TOML is text, so that words need no quotes.
     """
-    tree: Tree = {}
+    read: dict[tuple[str, ...], Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
-        *parents, last = [word.strip() for word in key.split(".")]
-        if not (equals and all((*parents, last))):
+        path = tuple(word.strip() for word in key.split("."))
+        if not (equals and all(path)):
             raise SpecError(f"--set {change}: expected the form key.path=value")
-        part = tree
-        for parent in parents:
-            if not isinstance(part.get(parent), dict):
-                part[parent] = {}
-            part = part[parent]
-        part[last] = toml_value(text)
-    return tree
+        read[path] = toml_value(text)
+    return nested(read)

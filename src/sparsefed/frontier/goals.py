@@ -22,7 +22,7 @@ from sparsefed.core.errors import SpecError
 from sparsefed.data import Dataset
 from sparsefed.federation.experiment import Experiment
 
-__all__ = ["CHOSEN_POINTS", "Goal", "goals_of", "unattacked"]
+__all__ = ["Goal", "chosen", "goals_of"]
 
 CHOSEN_POINTS, BACKDOOR, UNTARGETED = "chosen points", "backdoor", "untargeted"
 _DESCENT = PGD(epochs=5, batch_size=50, local_lr=0.2)
@@ -74,8 +74,3 @@ def chosen(goals: dict[str, Goal], name: str) -> Goal:
     if name not in goals:
         raise SpecError(f"goal: expected one of {', '.join(goals)}, found {name!r}")
     return goals[name]
-
-
-def unattacked(experiment: Experiment) -> Experiment:
-    """The same experiment without an attack."""
-    return experiment.but(attack=None, twin=False)

@@ -9,6 +9,7 @@ from sparsefed.frontier.search import LOSSES
 from sparsefed.frontier.tune import Tuned
 from sparsefed.report.colors import styles
 from sparsefed.report.figures import blank_figure, save
+from sparsefed.report.markdown import code, grid, image, plain
 
 __all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows"]
 
@@ -27,9 +28,9 @@ def rows(points: list[Point]) -> list[dict[str, Any]]:
 
 def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -> str:
     """What every defense holds at each allowed loss, then every point, as Markdown."""
-    parts = [f"## {plan.title or 'Frontier'}\n"]
+    parts = [f"## {plain(plan.title or 'Frontier')}\n"]
     if picture:
-        parts.append(f"![Worst attack accuracy against test accuracy]({picture})\n")
+        parts.append(image("Worst attack accuracy against test accuracy", picture) + "\n")
     if plan.note:
         parts.append(plan.note.strip() + "\n")
     for (goal, share), group in _groups(points).items():
@@ -43,7 +44,7 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
         "twice the rounds. A point that falls when the rounds are doubled is marked *delays*. *Searched* is\n"
         "what the search saw on its own seed, targeted points and validation split.\n\n"
-        f"By `{command}`.\n"
+        f"By {code(command)}.\n"
     )
     return "\n".join(parts)
 
@@ -82,9 +83,8 @@ def as_toml(tuned: Tuned, command: str) -> str:
     """The chosen experiment as a file to run, with the evidence as comments."""
     import tomli_w
 
-    tree = {key: value for key, value in tuned.experiment.to_dict().items() if value is not None}
     head = "".join(f"# {line}\n" for line in [f"Chosen by `{command}`.", *answer(tuned).splitlines()])
-    return head + "\n" + tomli_w.dumps(_without_nothing(tree))
+    return head + "\n" + tomli_w.dumps(_without_nothing(tuned.experiment.to_dict()))
 
 
 def _without_nothing(tree: Any) -> Any:
@@ -103,9 +103,9 @@ def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
 def _held(points: list[Point], best: float) -> str:
     losses = sorted(LOSSES)
     heads = ["defense", *(f"at a loss of {loss:g}" for loss in losses)]
-    lines = [heads, ["---", *["---:"] * len(losses)]]
+    lines = []
     for defense in dict.fromkeys(point.defense for point in points):
-        cells = [defense]
+        cells = [plain(defense)]
         for loss in losses:
             within = [
                 point
@@ -117,7 +117,7 @@ def _held(points: list[Point], best: float) -> str:
             least = min(within, key=lambda point: point.reported.worst_attack_accuracy, default=None)  # type: ignore[union-attr]
             cells.append("–" if least is None else _arrow(least))
         lines.append(cells)
-    return _grid(lines)
+    return grid(heads, lines, texts=1, last="---:")
 
 
 def _arrow(point: Point) -> str:
@@ -139,15 +139,15 @@ def _points(points: list[Point]) -> str:
         "seeds",
         "",
     ]
-    lines = [heads, ["---", "---", "---:", "---:", "---", "---:", "---:", "---:", "---:", "---"]]
+    lines = []
     for point in points:
         shown = point.reported
         settings = ", ".join(f"{key} {value}" for key, value in point.settings.items())
         mark = {True: "delays", False: "", None: "not run at twice the rounds"}[point.delays]
         lines.append(
             [
-                point.defense,
-                settings,
+                plain(point.defense),
+                plain(settings),
                 *_numbers(shown),
                 _pair(point.doubled),
                 _pair(point.searched),
@@ -155,7 +155,7 @@ def _points(points: list[Point]) -> str:
                 mark,
             ]
         )
-    return _grid(lines)
+    return grid(heads, lines, texts=2)
 
 
 def _numbers(found: Measured | None) -> list[str]:
@@ -167,10 +167,6 @@ def _numbers(found: Measured | None) -> list[str]:
 
 def _pair(found: Measured | None) -> str:
     return "–" if found is None else f"{found.test_accuracy:.1f} / {found.worst_attack_accuracy:.1f}"
-
-
-def _grid(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def plot_frontier(points: list[Point], path: Path) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +10,12 @@ from pydantic import Field
 
 from sparsefed.core.errors import SpecError, named
 from sparsefed.core.knobs import Knob, knobs_of
-from sparsefed.core.merge import Tree
+from sparsefed.core.merge import Tree, merged, nested
+from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
-from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.federation.experiment import Experiment, combined, read_experiment
 from sparsefed.federation.layers import layered
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
@@ -118,15 +118,8 @@ class Plan(Spec):
 
 def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with some values changed by dotted key, validated like any other."""
-    tree = deepcopy(experiment.to_dict())
-    for path, value in settings.items():
-        *parents, last = path.split(".")
-        place = tree
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
-    tree.pop("type", None)
-    return Experiment(**tree)
+    changes = nested({tuple(path.split(".")): value for path, value in settings.items()})
+    return Experiment(**merged(experiment.to_dict(), changes))
 
 
 def for_search(experiment: Experiment) -> Experiment:
@@ -137,7 +130,10 @@ def for_search(experiment: Experiment) -> Experiment:
 def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
     """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults."""
     content = read_toml(path, "an experiment or a frontier")
-    if "base" not in content:
+    look_beside(path)
+    if "base" in content:
+        content["base"] = merged(content["base"], combined(changes))
+    else:
         experiment = read_experiment(path, changes)
         tree = experiment.to_dict()
         own = type(experiment.defense).__name__

@@ -30,9 +30,9 @@ def image(title: str, path: str) -> str:
     return f"![{plain(title)}]({quote(path, safe='/.-_äöüß')})"
 
 
-def grid(heads: list[str], lines: list[list[str]], texts: int) -> str:
-    """A table of cells that are Markdown already; numbers stand between `texts` columns and the last."""
-    rules = ["---"] * texts + ["---:"] * (len(heads) - texts - 1) + ["---"]
+def grid(heads: list[str], lines: list[list[str]], texts: int, last: str = "---") -> str:
+    """A table of cells that are Markdown already; numbers stand between `texts` columns and the `last`."""
+    rules = ["---"] * texts + ["---:"] * (len(heads) - texts - 1) + [last]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rules, *lines])
 
 
