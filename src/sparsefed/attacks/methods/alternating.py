@@ -27,21 +27,24 @@ class AlternatingMinimisation(PGD):
         """The update M₀ − Mₑ after e epochs of alternating steps."""
         inputs, labels, *_ = view.wanted
         honest = view.clients.updates(view.work(view.local, generator.initial_seed())).mean()
-        local = view.params.clone()
+        local, moved = view.params.clone(), torch.zeros_like(view.params)
         view.network.bind(local)
         for _ in range(self.epochs):
             order = torch.randperm(len(labels), generator=generator).to(labels.device)
             for batch in order.split(self.batch_size):
-                local -= self.boost * self.lr(view) * view.network.gradient(inputs[batch], labels[batch])
+                moved -= self.boost * self.lr(view) * view.network.gradient(inputs[batch], labels[batch])
+                torch.add(view.params, moved, out=local)
                 for _ in range(self.stealth_steps):
-                    local -= self.lr(view) * self.stealth_gradient(view, local, honest)
-                self.confine(local, view)
-        return view.params - local
+                    moved -= self.lr(view) * self.stealth_gradient(view, moved, honest)
+                    torch.add(view.params, moved, out=local)
+                self.confine(moved, view)
+                torch.add(view.params, moved, out=local)
+        return -moved
 
-    def stealth_gradient(self, view: View, local: Vector, honest: Vector) -> Vector:
-        """∇ of the clean loss plus w·‖(θ − M) − u‖², where u is the honest update."""
+    def stealth_gradient(self, view: View, moved: Vector, honest: Vector) -> Vector:
+        """∇ of the clean loss plus w·‖(θ − M) − u‖², u the honest update, `moved` = M − θ."""
         clean = view.network.gradient(view.local.inputs, view.local.labels)
-        return clean - 2 * self.distance_weight * ((view.params - local) - honest)
+        return clean - 2 * self.distance_weight * (-moved - honest)
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
         upload = project(self.vector(view, generator), self.radius(view))

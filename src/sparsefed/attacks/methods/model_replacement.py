@@ -1,11 +1,13 @@
 """Model replacement (Bagdasaryan et al., 2020): scaled so that the average becomes the attacker's model."""
 
+from functools import partial
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from sparsefed.attacks.base import project
-from sparsefed.attacks.methods.pgd import PGD
+from sparsefed.attacks.methods.pgd import PGD, Whole
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Matrix, Vector
 
@@ -34,7 +36,11 @@ class ModelReplacement(PGD):
         """How far X may be from θ."""
         return super().radius(view) / self.factor(view)
 
+    def course(self, view: View, kept: Tensor | None) -> Whole:
+        return Whole(view, partial(self.gradient, view), kept)
+
     def gradient(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
+        """The mean of the two gradients at the bound network."""
         clean = view.network.gradient(view.local.inputs, view.local.labels)
         return (view.network.gradient(inputs, labels) + clean) / 2
 

@@ -1,6 +1,7 @@
 """Projected gradient descent on the auxiliary set, one vector for all colluders (Algorithm 6)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from pydantic import Field
@@ -10,8 +11,9 @@ from sparsefed.attacks.base import Colluding, needs_points
 from sparsefed.attacks.objectives.base import Objective
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Vector
+from sparsefed.models.span import Span
 
-__all__ = ["PGD"]
+__all__ = ["PGD", "Whole"]
 
 
 class PGD(Colluding):
@@ -36,35 +38,57 @@ class PGD(Colluding):
     def descend(self, view: View, generator: torch.Generator, kept: Tensor | None = None) -> Vector:
         """As `vector`; with `kept`, a mask `[params]`, only those coordinates may move."""
         lr = self.boost * self.lr(view)
-        inputs, labels, *_ = view.wanted
-        local = view.params.clone()  # M₀ ← θ
-        view.network.bind(local)
+        course = self.course(view, kept)
+        moved = torch.zeros_like(course.start)  # M₀ ← θ
         for _ in range(self.epochs):
-            order = torch.randperm(len(labels), generator=generator).to(labels.device)
+            order = torch.randperm(len(view.wanted.labels), generator=generator).to(moved.device)
             for batch in order.split(self.batch_size):
-                gradient = self.gradient(view, inputs[batch], labels[batch])
-                local.sub_(gradient if kept is None else gradient * kept, alpha=lr)  # M̂ ← M − ηg
-                self.confine(local, view)
+                moved.sub_(course.gradient(batch), alpha=lr)  # M̂ ← M − ηg
+                self.confine(moved, view)  # M ← M₀ + P(M̂ − M₀)
+                torch.add(course.start, moved, out=course.local)
             if self.finished(view):
                 break
-        return view.params - local
+        return -course.outward(moved)
 
-    def gradient(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
-        """The attack gradient g on one batch; the network is bound to M."""
-        return view.network.gradient(inputs, labels)
+    def course(self, view: View, kept: Tensor | None) -> "Whole | Span":
+        """What is trained: the model, or what its training on the auxiliary set comes to."""
+        free = kept is None or bool(kept.all())
+        span = Span.of(view.network, view.params, *view.wanted[:2]) if free else None
+        return span or Whole(view, view.network.gradient, kept)
 
     def finished(self, view: View) -> bool:
-        """Whether to end before the last epoch, asked after each; the network is bound to M."""
+        """Whether to end before the last epoch, asked after each; a `Whole` network is bound to M."""
         return False
 
     def lr(self, view: View) -> float:
         """η of this round."""
         return view.lr if self.local_lr is None else self.local_lr
 
-    def confine(self, local: Vector, view: View) -> None:
-        """M ← M₀ + P(M̂ − M₀), in place: back into the ball around θ."""
+    def confine(self, moved: Vector, view: View) -> None:
+        """Back into the ball, in place: P(M̂ − M₀)."""
         if math.isfinite(radius := self.radius(view)):
-            moved = local - view.params
             length = float(torch.linalg.vector_norm(moved))
             if length > radius:
-                torch.add(view.params, moved, alpha=radius / length, out=local)
+                moved.mul_(radius / length)
+
+
+class Whole:
+    """The model itself, trained on the auxiliary set."""
+
+    def __init__(
+        self, view: View, gradient: Callable[[Tensor, Tensor], Vector], kept: Tensor | None = None
+    ) -> None:
+        """`gradient` is taken at the bound network; `kept`, `[params]`, masks what may move."""
+        self.inputs, self.labels, *_ = view.wanted
+        self.start, self.local = view.params, view.params.clone()
+        self._gradient, self._kept = gradient, kept
+        view.network.bind(self.local)
+
+    def gradient(self, examples: Tensor) -> Vector:
+        """Attack gradient g at `local`, on the auxiliary points at these positions."""
+        gradient = self._gradient(self.inputs[examples], self.labels[examples])
+        return gradient if self._kept is None else gradient * self._kept
+
+    def outward(self, moved: Vector) -> Vector:
+        """A movement of `local` as a vector of all parameters."""
+        return moved
