@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from sparsefed import cli
+from sparsefed.certify.votes import read_plan as read_certificates
 from sparsefed.federation.experiment import Experiment, read_experiment
 from sparsefed.frontier import read_plan
 from sparsefed.runs.tables import read_table
@@ -81,6 +82,8 @@ def _toml(block: Block, names: dict[str, object]) -> None:
     path.write_text(shortened(block.text))
     if "defenses" in found:
         read_plan(path)
+    elif "certificates" in found:
+        read_certificates(path)
     elif "base" in found:
         read_table(path)
     elif "rounds" in found:

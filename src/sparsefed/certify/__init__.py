@@ -42,24 +42,33 @@ from sparsefed.certify.radius import (
 from sparsefed.certify.report import certificate_table, plot_certificate
 from sparsefed.certify.sparsity import Sparsity, measure, memory_bound, prior_gamma, prior_omega
 from sparsefed.certify.study import Study, certificate
+from sparsefed.certify.votes import Certified, Certifier, Combined, Drawn, Hashed, Ridge, Rounds, Votes
 
 __all__ = [
     "ADDED",
     "REPLACED",
     "Bound",
     "Certificate",
+    "Certified",
+    "Certifier",
+    "Combined",
     "Counting",
     "Descent",
+    "Drawn",
+    "Hashed",
     "Known",
     "LowerBound",
     "OncePerEpoch",
     "Printed",
+    "Ridge",
+    "Rounds",
     "SampledPool",
     "Oracle",
     "Sparsity",
     "Step",
     "Study",
     "Threat",
+    "Votes",
     "WorstCase",
     "algorithm3",
     "certificate",

@@ -80,7 +80,8 @@ def check_covered(spec: Experiment, lipschitz: float | None) -> None:
     ]
     for found, covered, needed in checks:
         if not covered:
-            raise SpecError(f"certificate: expected {needed}, found {found!r}")
+            hint = "; votes among models of groups certify any experiment (`--groups 10`)"
+            raise SpecError(f"certificate: expected {needed}, found {found!r}{hint}")
 
 
 def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:

@@ -85,7 +85,10 @@ class Certificate:
         return max((b.certified or 0.0 for b in self.bounds if b.verdict == CERTIFIED), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `log10_radius` is None where a bound does not apply or the radius is 0."""
+        """Plain data for JSON; `log10_radius` is None where a bound does not apply or the radius is 0.
+
+        `certified` has, for each proven bound, the percentage against the number of compromised clients.
+        """
         case = self.case
         return {
             **case.threat._asdict(),
@@ -93,8 +96,12 @@ class Certificate:
             "rounds": len(case.steps),
             "params": case.params,
             "k": case.k,
-            "accuracy": self.points.accuracy if self.points else None,
-            "certified": self.certified,
+            "test_accuracy": self.points.accuracy if self.points else None,
+            "certified": {
+                bound.name: {str(case.threat.compromised): bound.certified}
+                for bound in self.bounds
+                if bound.verdict in {CERTIFIED, VACUOUS} and bound.certified is not None
+            },
             "bounds": [_plain(bound) for bound in self.bounds],
         }
 

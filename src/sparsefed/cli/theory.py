@@ -1,8 +1,28 @@
 """The commands that measure a model before it is attacked: how sparse it can be, and what is certain."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from sparsefed.cli.parts import AsJson, Plot, Set, Threads, say, say_json
+from cyclopts import Parameter, validators
+
+from sparsefed.cli.parts import (
+    AsJson,
+    Out,
+    Plot,
+    Runs,
+    Set,
+    Threads,
+    resumable,
+    say,
+    say_json,
+    use_threads,
+    write,
+)
+from sparsefed.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from sparsefed.certify.certificate import Certificate
+    from sparsefed.certify.votes.plan import Plan
 
 __all__ = ["certify", "choose_k"]
 
@@ -64,44 +84,98 @@ def choose_k(
 def certify(
     spec: Path,
     *,
+    groups: Annotated[list[int], Parameter("--groups", negative="", validator=validators.Number(gte=1))] = [],
     lipschitz: float | None = None,
     compromised: int | None = None,
-    plot: Plot = None,
     set_: Set = [],
+    runs: Runs = Path("runs"),
+    out: Out = None,
+    plot: Plot = None,
     threads: Threads = None,
     json_: AsJson = False,
 ) -> None:
-    """Bound how far any attack within the threat model can move the final model.
+    """Say how many malicious clients each prediction survives, whatever they send.
+
+    An experiment alone gets the bounds on how far an attack can move its model. With `--groups`, groups of
+    its clients train a model each and vote, which certifies any model and any rule; a file with
+    `[certificates]` compares several ways.
 
     Example: `sparsefed certify examples/certify_digits.toml`
+    Example: `sparsefed certify examples/digits.toml --groups 10 --groups 25`
+    Example: `sparsefed certify examples/certify_votes.toml --plot votes.png`
 
     Parameters
     ----------
     spec
-        The experiment, a TOML file; its attack says how many clients are compromised.
+        An experiment, a TOML file; or a file of certificates, with `[base]` and `[certificates]`.
+    groups
+        How many groups vote; may be repeated to compare numbers.
     lipschitz
         The coordinatewise Lipschitz constant c, for models whose constant is not known here.
     compromised
-        How many clients the attacker holds, if not as in the experiment.
-    plot
-        Draw the radius against k and against the rounds: a file that ends in .png, .svg or .pdf.
+        Of an experiment alone: how many clients the attacker holds, if not as in the experiment.
     set_
-        Change a key before validation.
+        Change a key of the experiment before validation.
+    runs
+        The folder that keeps the votes, so that a stopped training goes on.
+    out
+        Write there, as CSV, what each test point survives under each certificate.
+    plot
+        Draw certified accuracy (of an experiment alone, the radius): a file that ends in .png, .svg or .pdf.
     threads
-        CPU threads; if not given, one for a small model, else as many as PyTorch chooses.
+        CPU threads; if not given, one for votes and for small models, else as many as PyTorch chooses.
     json_
         Print JSON.
 
     """
-    from sparsefed.certify import certificate
-    from sparsefed.certify.report import certificate_table, plot_certificate
-    from sparsefed.federation.experiment import read_experiment
-    from sparsefed.federation.round import Federation
-    from sparsefed.runs.threads import computing_with, worthwhile_threads
+    from sparsefed.core.toml import read_toml
 
-    experiment = read_experiment(spec, set_)
-    with computing_with(threads or worthwhile_threads(Federation.of(experiment))):
-        found = certificate(experiment, lipschitz=lipschitz, compromised=compromised)
+    content = read_toml(spec, "an experiment or a file of certificates")
+    if groups or "base" in content or "certificates" in content:
+        if lipschitz is not None or compromised is not None:
+            raise SpecError("--lipschitz and --compromised: expected an experiment without groups")
+        from sparsefed.certify.votes.plan import read_plan, voting_plan
+
+        use_threads(threads or 1)
+        changes = tuple(set_)
+        plan = voting_plan(spec, groups, changes) if groups else read_plan(spec, changes)
+        _votes(plan, runs, out, plot, json_)
+    elif out is not None:
+        raise SpecError(
+            "--out: expected `--groups` or a file with `[certificates]`, found an experiment alone"
+        )
+    else:
+        from sparsefed.certify import certificate
+        from sparsefed.federation.experiment import read_experiment
+        from sparsefed.federation.round import Federation
+        from sparsefed.runs.threads import computing_with, worthwhile_threads
+
+        experiment = read_experiment(spec, set_)
+        with computing_with(threads or worthwhile_threads(Federation.of(experiment))):
+            found = certificate(experiment, lipschitz=lipschitz, compromised=compromised)
+        _radius(found, plot, json_)
+
+
+def _votes(plan: "Plan", runs: Path, out: Path | None, plot: Path | None, json_: bool) -> None:
+    from sparsefed.certify.votes.plan import findings
+    from sparsefed.certify.votes.report import per_point, plain, plot_findings, shown
+    from sparsefed.report.progress import trained
+
+    with resumable(runs):
+        found = trained(findings(plan, runs / "votes"))
+    if json_:
+        say_json(plain(plan, found))
+    else:
+        say(shown(plan, found))
+    if out is not None:
+        write(out, per_point(found))
+    if plot is not None:
+        plot_findings(plan, found, plot)
+
+
+def _radius(found: "Certificate", plot: Path | None, json_: bool) -> None:
+    from sparsefed.certify.report import certificate_table, plot_certificate
+
     if json_:
         say_json(found.to_dict())
     else:

@@ -41,6 +41,7 @@ class Stream(IntEnum):
     CRAFTING = 14
     EVALUATION = 15
     FEATURES = 16
+    GROUPS = 17
 
 
 def rng(seed: int, stream: Stream, *path: int) -> np.random.Generator:

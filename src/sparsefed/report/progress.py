@@ -14,7 +14,7 @@ from rich.text import Text
 from sparsefed.report.terminal import number
 from sparsefed.runs.record import Outcome
 
-__all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "watched"]
+__all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "trained", "watched"]
 
 SECONDS_BETWEEN_LINES = 60.0
 """How often a line is printed where the error output is no terminal."""
@@ -118,6 +118,23 @@ def _bar(console: Console, *more: TextColumn) -> Progress:
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(bar_width=14), _Done(), TimeRemainingColumn(compact=True), *more)
     return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def trained(steps: Generator[tuple[str, int, int], None, T]) -> T:
+    """Exhaust `steps` of a name, models done and all of them, showing a bar, or a line every minute."""
+    console = Console(stderr=True)
+    now = ["no model trained yet"]
+    with _every_minute(console, lambda: now[0]) if not console.is_terminal else _bar(console) as progress:
+        tasks: dict[str, Any] = {}
+        while True:
+            try:
+                name, done, total = next(steps)
+            except StopIteration as end:
+                return end.value
+            now[0] = f"{name}: {done} of {total} models"
+            if isinstance(progress, Progress):
+                tasks.setdefault(name, progress.add_task(name, total=total) if name not in tasks else None)
+                progress.update(tasks[name], completed=done, total=total)
 
 
 class _Done(MofNCompleteColumn):

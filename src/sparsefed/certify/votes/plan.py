@@ -1,0 +1,117 @@
+"""A file of certificates: one federation, and several ways to certify what it predicts."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from sparsefed.certify.votes.certifiers import Certified, Certifier, Votes
+from sparsefed.certify.votes.groups import Hashed
+from sparsefed.core.errors import SpecError, named
+from sparsefed.core.merge import Tree, merged
+from sparsefed.core.places import look_beside
+from sparsefed.core.spec import Spec
+from sparsefed.core.toml import read_toml
+from sparsefed.federation.experiment import Experiment, combined, read_experiment
+from sparsefed.federation.layers import layered
+from sparsefed.federation.round import Federation
+
+__all__ = ["Entry", "Finding", "Plan", "findings", "read_plan", "voting_plan"]
+
+
+class Entry(Spec):
+    """One certificate of a plan."""
+
+    by: Certifier
+    """What certifies."""
+    experiment: Tree = Field(default={})
+    """Changes to the plan's experiment for this certificate."""
+
+
+class Plan(Spec):
+    """What a file of certificates holds."""
+
+    title: str = ""
+    """The heading."""
+    compromised: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[])
+    """Shares of the clients against which certified accuracy is printed; steps up to the last if empty."""
+    seeds: list[Annotated[int, Field(strict=True, ge=0)]] = Field(default=[0], min_length=1)
+    """Every certificate is made once for each."""
+    base: Tree
+    """The experiment that is certified; an attack in it plays no part."""
+    certificates: dict[str, Entry] = Field(min_length=1)
+    """The certificates by name."""
+
+    def experiment(self, name: str, seed: int) -> Experiment:
+        """The experiment of one certificate."""
+        base = {key: value for key, value in self.base.items() if key not in {"attack", "seed"}}
+        layers = {("base",): base, ("certificates", name, "experiment"): self.certificates[name].experiment}
+        return layered(layers, f"certificate `{name}`", seed=seed)
+
+
+class Finding(NamedTuple):
+    """One certificate of one seed."""
+
+    name: str
+    seed: int
+    clients: int
+    """How many there are."""
+    labels: np.ndarray
+    """The right classes, `[points]`."""
+    certified: Certified
+
+
+def findings(plan: Plan, folder: Path | None = None) -> Generator[tuple[str, int, int], None, list[Finding]]:
+    """Make all certificates; yields the name of one, how many of its models are done and how many it has."""
+    found = []
+    for seed in plan.seeds:
+        for name, entry in plan.certificates.items():
+            with named(f"certificate `{name}`"):
+                fed = Federation.of(plan.experiment(name, seed))
+                steps = entry.by.run(fed, folder)
+                while True:
+                    try:
+                        done = next(steps)
+                    except StopIteration as end:
+                        certified = end.value
+                        break
+                    yield name, done, entry.by.models
+            found.append(
+                Finding(name, seed, len(fed.population), fed.dataset.test.y.cpu().numpy(), certified)
+            )
+    return found
+
+
+def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
+    """The plan in a TOML file; raises `SpecError` naming file and key."""
+    content = read_toml(path, "an experiment or a file of certificates")
+    look_beside(path)
+    if "base" in content:
+        content["base"] = merged(content["base"], combined(changes))
+    try:
+        plan = Plan(**content)
+        for name in plan.certificates:
+            plan.experiment(name, plan.seeds[0])
+    except SpecError as problem:
+        raise problem.seen_from(str(path)) from None
+    return plan
+
+
+def voting_plan(path: Path, groups: list[int], changes: tuple[str, ...] = ()) -> Plan:
+    """The plan that lets N groups of a file's experiment vote, for every N of `groups`.
+
+    The file holds an experiment, or has one under `base` as a table has.
+    """
+    content = read_toml(path, "an experiment")
+    if "base" in content:
+        look_beside(path)
+        base = merged(content["base"], combined(changes))
+        with named(str(path)):
+            seed = layered({("base",): base}, "base").seed
+    else:
+        experiment = read_experiment(path, changes)
+        base, seed = experiment.to_dict(), experiment.seed
+    entries = {f"{count} groups": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
+    return Plan(title=path.stem, seeds=[seed], base=base, certificates=entries)
