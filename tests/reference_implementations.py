@@ -14,13 +14,27 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["byzfl_rules", "flower_rules"]
+__all__ = ["byzfl_attacks", "byzfl_mixing", "byzfl_rules", "flower_rules"]
 
 
 def byzfl_rules() -> ModuleType:
     """byzfl's aggregators."""
     with _bare_packages("byzfl", "byzfl.aggregators", "byzfl.utils"):
         return importlib.import_module("byzfl.aggregators.aggregators")
+
+
+def byzfl_mixing() -> ModuleType:
+    """byzfl's changes of the updates before a rule."""
+    with _bare_packages("byzfl", "byzfl.aggregators", "byzfl.utils"):
+        return importlib.import_module("byzfl.aggregators.preaggregators")
+
+
+def byzfl_attacks() -> ModuleType:
+    """byzfl's attacks."""
+    with _bare_packages("byzfl", "byzfl.aggregators", "byzfl.attacks", "byzfl.utils"):
+        vars(sys.modules["byzfl"]).update(vars(importlib.import_module("byzfl.aggregators.aggregators")))
+        vars(sys.modules["byzfl"]).update(vars(importlib.import_module("byzfl.aggregators.preaggregators")))
+        return importlib.import_module("byzfl.attacks.attacks")
 
 
 def flower_rules() -> ModuleType:

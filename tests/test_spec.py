@@ -145,14 +145,14 @@ def test_a_spec_cannot_be_changed():
         ("data=DIGITS", "found 'DIGITS'; did you mean { type = \"Digits\" }?"),
         ("clip.without=['type']", "`clip.type`: missing key; expected one of AdaptiveClip"),
         ("clip={typ='FixedClip', norm=3}", "`clip.typ`: unknown key; did you mean `type`?"),
-        ("defense.type=Magic", "`defense.type`: unknown Defense `Magic`; expected one of AutoSparseFed"),
+        ("defense.type=Magic", "`defense.type`: unknown Defense `Magic`; expected one of ARC"),
         (
             "defense.type=SparsFed",
             "`defense.type`: unknown Defense `SparsFed`; did you mean `SparseFed`? expected",
         ),
         ("defense.type=FixedClip", "`defense.type`: unknown Defense `FixedClip`, which is a Clip"),
         ("defense.type=mine.Rule", "`defense.type`: unknown Defense `mine.Rule`; did you mean `mine:Rule`?"),
-        ("defense.type=3", "`defense.type`: expected a name, one of AutoSparseFed"),
+        ("defense.type=3", "`defense.type`: expected a name, one of ARC"),
         (
             "defense.type=nowhere:Rule",
             "`defense.type`: cannot load `nowhere:Rule`: no module `nowhere`, looked for ",

@@ -11,8 +11,23 @@ from types import ModuleType
 import numpy as np
 import pytest
 import reference_implementations
+import torch
 
-from sparsefed.defenses import Aggregate, Bulyan, Krum, Median, MultiKrum, TrimmedMean
+from sparsefed.defenses import (
+    ARC,
+    MDA,
+    NNM,
+    RFA,
+    Aggregate,
+    Bulyan,
+    CenteredClipping,
+    Krum,
+    MeanAroundMedian,
+    Median,
+    MoNNA,
+    MultiKrum,
+    TrimmedMean,
+)
 from sparsefed.protocol.updates import dense
 
 CASES = 1000
@@ -21,6 +36,11 @@ CASES = 1000
 @pytest.fixture(scope="module")
 def byzfl() -> ModuleType:
     return reference_implementations.byzfl_rules()
+
+
+@pytest.fixture(scope="module")
+def mixing() -> ModuleType:
+    return reference_implementations.byzfl_mixing()
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +112,50 @@ def test_bulyan_agrees_with_flower(flower: ModuleType) -> None:
     for matrix, f in list(rounds(least=3, per_f=4))[: CASES // 5]:
         needed = flower.aggregate_bulyan(weighted(matrix), f, flower.aggregate_krum, to_keep=0)[0]
         agree(Bulyan(f=f), matrix, needed)
+
+
+def agree_closely(found: np.ndarray, needed: np.ndarray, matrix: np.ndarray) -> None:
+    """Equal up to the rounding of iterations, whose distances cancel."""
+    assert np.abs(found - needed).max() <= 1e-9 * np.abs(matrix).max(), matrix.shape
+
+
+def test_the_geometric_median_agrees_with_byzfl(byzfl: ModuleType) -> None:
+    for matrix, _ in list(rounds(least=3))[: CASES // 40]:
+        unit = matrix / np.abs(matrix).max()  # both start elsewhere, and end at the same point
+        needed = byzfl.GeometricMedian(nu=0.1, T=200)(unit)
+        found = RFA(steps=200, nearest=0.1).aggregate(dense(unit)).numpy()
+        assert np.abs(found - needed).max() <= 1e-4
+
+
+def test_centered_clipping_agrees_with_byzfl_over_rounds(byzfl: ModuleType) -> None:
+    theirs, ours = byzfl.CenteredClipping(L=3, tau=0.7), CenteredClipping(radius=0.7, steps=3)
+    draw, state = np.random.default_rng(0), ours.init(torch.zeros(20, dtype=torch.float64))
+    for _ in range(CASES // 10):
+        matrix = draw.normal(size=(9, 20))
+        delta, state = ours.step(dense(matrix), state)
+        agree_closely(delta.numpy(), theirs(matrix), matrix)
+
+
+def test_the_mean_around_the_median_agrees_with_byzfl(byzfl: ModuleType) -> None:
+    for matrix, f in rounds():
+        agree(MeanAroundMedian(f=f), matrix, byzfl.Meamed(f)(matrix))
+
+
+def test_minimum_diameter_averaging_agrees_with_byzfl(byzfl: ModuleType) -> None:
+    for matrix, f in list(rounds())[: CASES // 20]:
+        if f <= 2:
+            agree(MDA(f=f), matrix, byzfl.MDA(f)(matrix))
+
+
+def test_monna_agrees_with_byzfl_where_the_server_is_the_first_peer(byzfl: ModuleType) -> None:
+    for matrix, f in rounds(least=2):
+        found = MoNNA(f=f).aggregate(dense(matrix[1:], own=matrix[0])).numpy()
+        agree_closely(found, byzfl.MoNNA(f, idx=0)(matrix), matrix)
+
+
+def test_nearest_neighbor_mixing_and_adaptive_clipping_agree_with_byzfl(mixing: ModuleType) -> None:
+    for matrix, f in list(rounds())[: CASES // 2]:
+        mixed = NNM(f=f).changed(dense(matrix), 0, 1).rows().numpy()
+        agree_closely(mixed, mixing.NNM(f)(matrix.copy()), matrix)
+        cut = ARC(f=f).changed(dense(matrix), 0, 1).rows().numpy()
+        agree_closely(cut, mixing.ARC(f)(matrix.copy()), matrix)

@@ -23,6 +23,22 @@ EVERY: list[Defense] = [
     sf.AutoSparseFed(max_loss=0.5, momentum=0.9),
     sf.FetchSGD(k=50, rows=3, columns=400, momentum=0.9),
     sf.PaperFetchSGD(k=50, rows=3, columns=400),
+    sf.RFA(momentum=0.9),
+    sf.CenteredClipping(radius=0.3, momentum=0.9),
+    sf.MeanAroundMedian(f=2),
+    sf.RLR(threshold=2, momentum=0.9),
+    sf.SignMajority(),
+    sf.DnC(f=2, momentum=0.9),
+    sf.MDA(f=2),
+    sf.MoNNA(f=2),
+    sf.FLTrust(examples=50, momentum=0.5),
+    sf.FoolsGold(clients=100, momentum=0.9),
+    sf.LASA(),
+    sf.FLAME(momentum=0.9),
+    sf.CRFL(norm=30.0),
+    sf.Bucketing(rule=sf.Krum(f=1), size=2),
+    sf.NNM(rule=sf.TrimmedMean(f=2, momentum=0.9), f=2),
+    sf.ARC(rule=sf.SparseFed(k=50, momentum=0.9), f=2),
 ]
 every_defense = pytest.mark.parametrize("rule", EVERY, ids=lambda rule: type(rule).__name__)
 
@@ -64,6 +80,21 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_if_never_stopped(rule: Defen
         (tmp_path / name / spec.digest() / "state.safetensors").read_bytes() for name in ("whole", "stopped")
     )
     assert whole == stopped
+
+
+def test_the_server_s_own_examples_are_drawn_by_the_seed_and_seen_as_one_more_client() -> None:
+    fed = sf.Federation.of(spec_of(sf.FLTrust(examples=50)))
+    again = sf.Federation.of(spec_of(sf.FLTrust(examples=50)))
+    data = fed.server_data
+    assert data is not None
+    assert data.clients.tolist() == [100]
+    assert data.sizes.tolist() == [50]
+    assert len(data.labels.unique()) > 5
+    assert again.server_data is not None
+    assert (again.server_data.inputs == data.inputs).all()
+    assert sf.Federation.of(spec_of(sf.Mean())).server_data is None
+    with pytest.raises(sf.SpecError, match="expected at least 9999 training examples, found"):
+        sf.Federation.of(spec_of(sf.FLTrust(examples=9999))).server_data  # noqa: B018
 
 
 def test_clipping_can_be_off() -> None:

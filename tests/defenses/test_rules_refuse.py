@@ -6,14 +6,25 @@ import torch
 
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.defenses import (
+    CRFL,
+    FLAME,
+    LASA,
+    MDA,
+    NNM,
+    RFA,
+    RLR,
     Bulyan,
+    CenteredClipping,
     Defense,
+    DnC,
     Krum,
     Mean,
+    MeanAroundMedian,
     Median,
     MultiKrum,
     PaperBulyan,
     PaperKrum,
+    SignMajority,
     SparseFed,
     TrimmedMean,
 )
@@ -33,6 +44,17 @@ LEAST = [
     (MultiKrum(f=2, m=8), 10),
     (Bulyan(f=2), 11),
     (PaperBulyan(f=2), 11),
+    (RFA(), 1),
+    (CenteredClipping(radius=1.0), 1),
+    (MeanAroundMedian(f=2), 5),
+    (RLR(threshold=3), 3),
+    (SignMajority(), 1),
+    (DnC(f=2), 5),
+    (MDA(f=2), 5),
+    (LASA(length_limit=9.0, sign_limit=9.0), 3),
+    (FLAME(), 3),
+    (CRFL(norm=1.0), 1),
+    (NNM(f=2), 5),
 ]
 every_rule = pytest.mark.parametrize(("rule", "least"), LEAST, ids=repr)
 

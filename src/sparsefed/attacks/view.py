@@ -12,6 +12,7 @@ from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense
 from sparsefed.models.network import Network
 from sparsefed.protocol.anchors import Anchor
+from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["Grant", "Nothing", "Server", "View"]
@@ -30,10 +31,21 @@ class Nothing(NamedTuple):
 
 
 class Server(NamedTuple):
-    """The server's side of a round: its rule, and the memory before the round."""
+    """The server's side of a round."""
 
     defense: Defense
+    """Its rule."""
     memory: Any
+    """The rule's memory before the round."""
+    aside: Aside = NOTHING
+    """What else it knows of the round; clients are the honest ones, then the attackers'."""
+
+    def step(self, updates: Updates, lr: float) -> tuple[Vector, Any]:
+        """What the rule would make of `updates`; raises `UpdateError` where it refuses them."""
+        who = self.aside.clients
+        who = who[: updates.count] if who is not None and len(who) >= updates.count else None
+        updates.aside = self.aside._replace(clients=who)
+        return self.defense.step(updates, self.memory, lr)
 
 
 class View(NamedTuple):

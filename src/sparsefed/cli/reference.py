@@ -4,7 +4,9 @@ import sparsefed.certify
 import sparsefed.frontier  # noqa: F401 - with both, every family is there
 from sparsefed.core.keys import keys, summary
 from sparsefed.core.members import Part
+from sparsefed.defenses import Defense
 from sparsefed.report.catalog import choices
+from sparsefed.report.markdown import grid
 
 __all__ = ["reference"]
 
@@ -31,7 +33,27 @@ def _family(name: str, family: type[Part]) -> str:
         spec for other, spec in sorted(choices().items()) if issubclass(spec, family) and spec is not family
     ]
     parts = [f"## {name.capitalize()}", summary(family)]
+    if family is Defense:
+        parts.append(_costs([spec for spec in members if issubclass(spec, Defense)]))
     return "\n\n".join([*parts, *(_part(f"### {spec.__name__}", spec) for spec in members)])
+
+
+COSTS = """What each rule needs and costs, for n clients and d parameters in a round. *Sees* is what must
+reach the server: sums over clients, which secure aggregation can deliver, or every update by itself."""
+
+
+def _costs(rules: list[type[Defense]]) -> str:
+    """One line per rule, from what the rules declare."""
+    heads = ["rule", "sees", "remembers each client", "examples of the server's own", "time", "memory"]
+    lines = []
+    for rule in rules:
+        sums = rule.cost.sums
+        sees = "every update" if sums is None else "1 sum" if sums == 1 else f"{sums} sums"
+        own = "yes" if rule.server_examples is not Defense.server_examples else ""
+        own = "the rule's" if "rule" in rule.model_fields else own
+        history = "yes" if rule.needs_history else ""
+        lines.append([f"`{rule.__name__}`", sees, history, own, rule.cost.time, rule.cost.memory])
+    return f"{COSTS}\n\n{grid(heads, lines, texts=5)}"
 
 
 def _part(heading: str, spec: type[Part]) -> str:

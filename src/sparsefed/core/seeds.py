@@ -42,6 +42,7 @@ class Stream(IntEnum):
     EVALUATION = 15
     FEATURES = 16
     GROUPS = 17
+    SERVER_DATA = 18
 
 
 def rng(seed: int, stream: Stream, *path: int) -> np.random.Generator:

@@ -13,6 +13,7 @@ from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import PerClient, Vector
+from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.guard import GUARDS, restored, with_arrays
 from sparsefed.defenses.privacy import Exposure, Guarantee
 from sparsefed.kernels import all_finite
@@ -33,6 +34,15 @@ class Defense(Spec, family=True):
 
     needs_rows: ClassVar[bool] = False
     """Whether the rule compares clients with one another, so that their updates must exist one by one."""
+    needs_history: ClassVar[bool] = False
+    """Whether the rule remembers each client, so that it must know who sent what."""
+    cost: ClassVar[Cost] = Cost("nd", "d", sums=1)
+    """What a round costs, and whether secure aggregation can deliver what the rule needs."""
+
+    @property
+    def server_examples(self) -> int:
+        """How many training examples of its own the server must have."""
+        return 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -75,6 +85,10 @@ class Defense(Spec, family=True):
         """How much of each client's update got into the aggregate, from 0 (dropped) to 1 (all of it)."""
         return torch.ones(updates.count, dtype=torch.float64)
 
+    def shares_in_round(self, updates: Updates, state: Any) -> PerClient:
+        """`shares`, for a rule whose choice depends on its memory; `state` is the memory after the round."""
+        return self.shares(updates)
+
     @with_arrays
     def diagnose(
         self, updates: Updates, state: Any, delta: Vector, lr: float = 1.0, honest: int | None = None
@@ -86,7 +100,7 @@ class Defense(Spec, family=True):
         Costs a pass over `delta`, and for rules that compare clients some milliseconds: what the step
         found out about `updates` is remembered there, and coordinates are sampled.
         """
-        shares = self.shares(updates)
+        shares = self.shares_in_round(updates, state)
         kept = float(shares.sum())
         report = {
             "kept": kept,
@@ -160,6 +174,26 @@ def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:
     rows = updates.as_dense()
     _check_finite(rule, rows)
     return rows
+
+
+def finite_weighted_rows(rule: Defense, updates: Updates) -> tuple[Dense, PerClient]:
+    """The updates as a matrix, all finite, and each client's share of the weight, in float64."""
+    check_count(rule, updates, 1)
+    rows = updates.as_dense()
+    _check_finite(rule, rows)
+    weights = torch.ones(rows.count, dtype=torch.float64) if updates.weights is None else updates.weights
+    if not bool(weights.sum() > 0):
+        raise UpdateError(f"{rule!r}: expected a weight above 0 among {rows.count} updates, found none")
+    return rows, weights / weights.sum()
+
+
+def trusted_update(rule: Defense, updates: Updates) -> Vector:
+    """The server's own update, for a rule that trusts it."""
+    own = updates.aside.own
+    if own is None or not bool(own.any()):
+        found = "none" if own is None else "one of zeros"
+        raise UpdateError(f"{rule!r}: expected an update of the server's own, found {found}")
+    return own
 
 
 def finite_distances(rule: Defense, updates: Updates, least: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
+from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.krum import Krum, PaperKrum
 from sparsefed.defenses.shares import central_shares, ranked_shares
 from sparsefed.kernels import mean_near_median, trimmed_mean
@@ -26,6 +27,7 @@ class Bulyan(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost("n²d + n³ + nd log n", "nd + n²", sums=None)
 
     knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.24, share_of="cohort")}
 

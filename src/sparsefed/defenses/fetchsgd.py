@@ -12,6 +12,7 @@ from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
+from sparsefed.defenses.cost import Cost
 from sparsefed.kernels import CountSketch
 from sparsefed.protocol.updates import Updates
 
@@ -39,6 +40,7 @@ class FetchSGD(Defense):
     masking of SparseFed, and error feedback that holds when the estimates are off.
     """
 
+    cost: ClassVar[Cost] = Cost("nd + rows · d", "d + rows · columns", sums=1)
     knobs: ClassVar[Knobs] = {
         "momentum": Knob(0, 0.95),
         "k": Knob(1e-4, 0.1, log=True, share_of="params"),

@@ -9,6 +9,7 @@ from pydantic import Field
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_distances
+from sparsefed.defenses.cost import Cost
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["Krum", "MultiKrum", "PaperKrum"]
@@ -22,6 +23,7 @@ class Krum(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost("n²d", "nd + n²", sums=None)
 
     knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.45, share_of="cohort")}
 

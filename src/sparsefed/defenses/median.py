@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.shares import ranked_shares
 from sparsefed.kernels import median
 from sparsefed.protocol.updates import Updates
@@ -15,6 +16,7 @@ class Median(Aggregate):
     """Per coordinate, the middle value; of an even number of clients the average of the two middle ones."""
 
     needs_rows: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost("nd log n", "nd", sums=None)
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = finite_rows(self, updates, least=1)

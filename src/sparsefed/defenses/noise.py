@@ -14,7 +14,7 @@ from sparsefed.defenses.base import Defense, check_size, check_unweighted, finit
 from sparsefed.defenses.privacy import Exposure, Guarantee, gaussian_guarantee
 from sparsefed.protocol.updates import Updates
 
-__all__ = ["GaussianNoise", "LiteralNoise", "NoiseMemory"]
+__all__ = ["GaussianNoise", "LiteralNoise", "NoiseMemory", "normal"]
 
 
 class NoiseMemory(NamedTuple):
@@ -49,7 +49,7 @@ class GaussianNoise(Defense):
     def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
         check_size(self, updates, state.velocity.numel())
         check_unweighted(self, updates)
-        noisy = finite_mean(self, updates, state.velocity) + self.deviation(updates.count) * _normal(state)
+        noisy = finite_mean(self, updates, state.velocity) + self.deviation(updates.count) * normal(state)
         velocity = self.momentum * state.velocity + noisy  # R ← ρR + u + N(0, (σ/n)²)
         return lr * velocity, NoiseMemory(velocity, state.seed, state.round + 1)
 
@@ -93,7 +93,7 @@ class LiteralNoise(GaussianNoise):
         check_size(self, updates, state.velocity.numel())
         check_unweighted(self, updates)
         velocity = self.momentum * state.velocity + finite_mean(self, updates, state.velocity)
-        delta = lr * velocity + self.sigma * _normal(state)  # θ ← θ − λR − N(0, σ²)
+        delta = lr * velocity + self.sigma * normal(state)  # θ ← θ − λR − N(0, σ²)
         return delta, NoiseMemory(velocity, state.seed, state.round + 1)
 
     def deviation(self, clients: int) -> float:
@@ -109,7 +109,7 @@ class LiteralNoise(GaussianNoise):
         return self.sigma * clients * (1 - self.momentum) / (lr * clip_norm)
 
 
-def _normal(state: NoiseMemory) -> Vector:
+def normal(state: NoiseMemory) -> Vector:
     """The standard normal vector of a seed and a round."""
     velocity = state.velocity
     generator = torch_generator(int(state.seed), Stream.SERVER, int(state.round) + 1, device=velocity.device)

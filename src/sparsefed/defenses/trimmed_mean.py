@@ -7,6 +7,7 @@ from pydantic import Field
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows
+from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.shares import ranked_shares
 from sparsefed.kernels import trimmed_mean
 from sparsefed.protocol.updates import Updates
@@ -21,6 +22,7 @@ class TrimmedMean(Aggregate):
     """
 
     needs_rows: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost("nd log n", "nd", sums=None)
 
     knobs: ClassVar[Knobs] = {**Aggregate.knobs, "f": Knob(0.01, 0.45, share_of="cohort")}
 

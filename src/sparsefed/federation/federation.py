@@ -127,6 +127,19 @@ class Federation:
         inputs = self.network.as_precise(self.dataset.training_inputs(x, generator))
         return LocalData(clients, inputs, y, sizes)
 
+    @cached_property
+    def server_data(self) -> LocalData | None:
+        """The server's own clean training examples, for a rule that needs some; seen as one more client's."""
+        count, truth = self.spec.defense.server_examples, self.dataset.train.y
+        if count == 0:
+            return None
+        if count > len(truth):
+            rule = f"{self.spec.defense!r}"
+            raise SpecError(f"{rule}: expected at least {count} training examples, found {len(truth)}")
+        mine = np.sort(rng(self.spec.seed, Stream.SERVER_DATA).choice(len(truth), count, replace=False))
+        inputs = self.network.as_precise(self.dataset.inputs(self.dataset.train.x[mine]))
+        return LocalData(np.array([len(self.population)]), inputs, truth[mine], np.array([count]))
+
     @property
     def attack(self) -> Attack:
         """The attack, where there is one."""

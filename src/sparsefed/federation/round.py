@@ -4,14 +4,17 @@ import math
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from sparsefed.attacks import Grant, Server, View
 from sparsefed.clients import LocalData, Work
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.seeds import Stream, seeded, torch_generator
+from sparsefed.core.types import Vector
 from sparsefed.federation.checks import left_alone, next_memory, number, numbers, rule_step, uploads
 from sparsefed.federation.federation import Federation, ServerState
+from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.updates import Dense, Joined, Updates
 
 __all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
@@ -64,11 +67,15 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     attacker = state.attacker
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
     norms = uploaded = honest.norms()
+    beside = Aside(cohort[~bad][_let_in(admitted)], _own(fed, work, clip_norm), tuple(fed.network.sizes))
     clock.lap()
     if bad.any():
-        hostile, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted))
-        updates = Joined(admitted, hostile.admitted(clip_norm))
+        hostile, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted, beside=beside))
+        allowed = hostile.admitted(clip_norm)
+        updates = Joined(admitted, allowed)
         uploaded = torch.cat([norms, hostile.norms()])
+        beside = beside.joined(cohort[bad][_let_in(allowed)])
+    updates.aside = beside
     clock.lap()
     params, memory, clip, diagnosis, skipped = state.params, state.memory, state.clip, {}, None
     server_lr = spec.clients.server_lr(lr)
@@ -102,7 +109,28 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     return ServerState(t, params, memory, clip, attacker), report
 
 
-def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, honest: Updates) -> View:
+def _own(fed: Federation, work: Work, clip_norm: float) -> Vector | None:
+    """What an honest client would send that has the server's own examples; None where the rule needs none."""
+    data = fed.server_data
+    if data is None:
+        return None
+    return fed.spec.clients.updates(work._replace(data=data)).admitted(clip_norm).sum()
+
+
+def _let_in(updates: Updates) -> np.ndarray:
+    """Positions of the clients whose updates are still there."""
+    return updates.roll.present if isinstance(updates, Dense) else np.arange(updates.count)
+
+
+def _view(
+    fed: Federation,
+    state: ServerState,
+    work: Work,
+    local: LocalData,
+    honest: Updates,
+    *,
+    beside: Aside = NOTHING,
+) -> View:
     """What the attack's threat model grants, and nothing else."""
     needs = fed.attack.method.needs
     return View(
@@ -121,7 +149,9 @@ def _view(fed: Federation, state: ServerState, work: Work, local: LocalData, hon
         auxiliary=fed.auxiliary and fed.auxiliary._replace(goal=None),
         memory=state.attacker,
         honest=honest if Grant.HONEST_UPDATES in needs else None,
-        server=Server(fed.spec.defense, state.memory) if Grant.SERVER_MEMORY in needs else None,
+        server=Server(fed.spec.defense, state.memory, beside.joined(local.clients))
+        if Grant.SERVER_MEMORY in needs
+        else None,
     )
 
 

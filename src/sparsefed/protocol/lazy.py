@@ -56,6 +56,7 @@ class Lazy(Updates):
         return self._reduced[1]
 
     def as_dense(self) -> Dense:
+        self._dense.aside = self.aside
         return self._dense
 
     @cached_property

@@ -17,6 +17,7 @@ from torch import Tensor
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
+from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.received import read_ids, read_updates, read_weights
 from sparsefed.protocol.report import ClientReport, Roll
 
@@ -42,6 +43,8 @@ class Updates(ABC):
     size: int
     weights: PerClient | None = None
     """How much each client counts in the mean, relative to the others; None where all count the same."""
+    aside: Aside = NOTHING
+    """What the server knows of the round beside the updates."""
 
     @abstractmethod
     def norms(self) -> PerClient:
@@ -103,8 +106,10 @@ class Dense(Updates):
         raw_norms: PerClient | None = None,
         weights: PerClient | None = None,
         roll: Roll | None = None,
+        *,
+        aside: Aside = NOTHING,
     ) -> None:
-        self.matrix, self.factors, self.weights = _wide(matrix), factors, weights
+        self.matrix, self.factors, self.weights, self.aside = _wide(matrix), factors, weights, aside
         self.count, self.size = matrix.shape
         self.roll = roll or Roll(range(self.count), np.arange(self.count), None, {})
         if raw_norms is not None:  # the norms of the matrix's rows, where someone has computed them already
@@ -127,7 +132,8 @@ class Dense(Updates):
     def _only(self, keep: Tensor) -> "Dense":
         factors, weights = (part if part is None else part[keep] for part in (self.factors, self.weights))
         roll = self.roll.only(keep.cpu().numpy(), self.norms())
-        return Dense(self.matrix[keep], factors, self._raw_norms[keep], weights, roll)
+        aside = self.aside.only(keep.cpu().numpy())
+        return Dense(self.matrix[keep], factors, self._raw_norms[keep], weights, roll, aside=aside)
 
     def shortened(self, clip_norm: float) -> "Dense":
         """The same updates with the long ones shortened to `clip_norm`."""
@@ -144,7 +150,7 @@ class Dense(Updates):
                 matrix[row] = with_norm(matrix[row], clip_norm)
             factors = torch.where(extreme, 1.0, factors)
         roll = roll._replace(sent=norms if roll.sent is None else roll.sent)
-        return Dense(matrix, factors, raw, self.weights, roll)
+        return Dense(matrix, factors, raw, self.weights, roll, aside=self.aside)
 
     def as_dense(self) -> "Dense":
         return self
@@ -213,6 +219,7 @@ class Joined(Updates):
         return Dense(torch.cat([self.first.rows(), self.second.rows()]), raw_norms=self.norms())
 
     def as_dense(self) -> Dense:
+        self._dense.aside = self.aside
         return self._dense
 
 
@@ -221,6 +228,9 @@ def dense(
     weights: Any = None,
     clients: Sequence[Any] | np.ndarray | None = None,
     size: int | None = None,
+    *,
+    own: Any = None,
+    layers: Sequence[int] | None = None,
 ) -> Dense:
     """A round's updates for your own training loop.
 
@@ -240,4 +250,25 @@ def dense(
     roll = Roll(read_ids(clients, count), read.present, None, left_out)
     if weights is not None:
         weights = read_weights(weights, count)[torch.from_numpy(read.present)].to(read.matrix.device)
-    return Dense(read.matrix, weights=weights, roll=roll)
+    beside = Aside(_numbers(clients, read.present), _own(own, read.matrix), _layers(layers, read.matrix))
+    return Dense(read.matrix, weights=weights, roll=roll, aside=beside)
+
+
+def _numbers(clients: Sequence[Any] | np.ndarray | None, present: np.ndarray) -> np.ndarray | None:
+    found = None if clients is None else np.asarray(clients)
+    return found[present] if found is not None and found.dtype.kind in "iu" else None
+
+
+def _own(own: Any, matrix: Matrix) -> Vector | None:
+    if own is None:
+        return None
+    found = read_updates([own], matrix.shape[1]).matrix
+    if len(found) == 0 or not all_finite(found):
+        raise UpdateError(f"`own`: expected {matrix.shape[1]} finite numbers, found something else")
+    return found[0].to(matrix)
+
+
+def _layers(layers: Sequence[int] | None, matrix: Matrix) -> tuple[int, ...] | None:
+    if layers is not None and sum(layers) != matrix.shape[1]:
+        raise UpdateError(f"`layers`: expected sizes that add up to {matrix.shape[1]}, found {sum(layers)}")
+    return None if layers is None else tuple(layers)
