@@ -5,20 +5,15 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from sparsefed.core.errors import RunError
 from sparsefed.core.files import append_whole, readable_errors, write_atomically
-from sparsefed.core.memories import leaves, mapped
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import ServerState
 from sparsefed.runs.record import (
@@ -26,12 +21,11 @@ from sparsefed.runs.record import (
     Record,
     Row,
     check_rows,
-    damaged,
     refuse_stale,
     to_json,
     to_line,
 )
-from sparsefed.runs.seals import UNSEALED, intact, sealed
+from sparsefed.runs.states import named, packed, restored, unpacked
 
 __all__ = ["Journal", "Saved", "opened"]
 
@@ -129,9 +123,8 @@ class _Folder(Journal):
         with readable_errors(self.folder):
             write_atomically(rows, b"".join(map(to_line, known)))
         self._rows_on_disk = self._round_on_disk = round
-        restored = partial(_restored, tensors, path=state)
-        twin = None if start.twin is None else restored(start.twin._replace(round=round), "twin")
-        return Saved(restored(start.state._replace(round=round), "server"), twin, known)
+        twin = None if start.twin is None else restored(tensors, start.twin, "twin", state)
+        return Saved(restored(tensors, start.state, "server", state), twin, known)
 
     def write(self, saved: Saved) -> None:
         self._latest = saved._replace(rows=list(saved.rows[self._rows_on_disk :]))
@@ -160,7 +153,7 @@ class _Folder(Journal):
 
     def _load(self) -> tuple[dict[str, Tensor], list[Row]]:
         """The tensors of the last checkpoint, and the rows that count."""
-        tensors = _checkpoint(self.folder / "state.safetensors")
+        tensors = unpacked(self.folder / "state.safetensors")
         round = int(tensors["round"])
         known = self.record.rows()[:round]
         check_rows(self.folder / "rounds.jsonl", known, round)
@@ -171,9 +164,8 @@ class _Folder(Journal):
         if self._latest is None or self._latest.state.round == self._round_on_disk:
             return
         state, twin, rows = self._latest
-        tensors = {"round": torch.tensor(state.round), **_named(state, "server")}
-        tensors |= {} if twin is None else _named(twin, "twin")
-        content = sealed(safetensors.torch.save(tensors, {"checksum": UNSEALED}))
+        tensors = {"round": torch.tensor(state.round), **named(state, "server")}
+        content = packed(tensors | ({} if twin is None else named(twin, "twin")))
         with readable_errors(self.folder):
             append_whole(self.folder / "rounds.jsonl", b"".join(map(to_line, rows)))
             self._rows_on_disk += len(rows)
@@ -197,47 +189,3 @@ class _Folder(Journal):
             lock.close()
             raise RunError(f"{self.folder}: was in use by another process until now; try again")
         self._lock = lock
-
-
-def _checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, checked to be those that were written."""
-    raw = path.read_bytes() if path.exists() else b""
-    try:
-        if intact(raw):
-            return safetensors.torch.load(raw)
-    except safetensors.SafetensorError:
-        pass
-    raise damaged(path, "a whole checkpoint")
-
-
-def _named(state: ServerState, prefix: str) -> dict[str, Tensor]:
-    """Every tensor, array and number of a state as a tensor of its own memory."""
-    parts = state._replace(round=0)._asdict().items()
-    found = [leaf for part, value in parts if part != "round" for leaf in leaves(value, f"{prefix}.{part}")]
-    return {
-        name: torch.as_tensor(leaf, dtype=_exact(leaf)).detach().cpu().contiguous().clone()
-        for name, leaf in found
-    }
-
-
-def _exact(leaf: Any) -> torch.dtype | None:
-    return torch.float64 if isinstance(leaf, float) else None
-
-
-def _restored(tensors: dict[str, Tensor], like: ServerState, prefix: str, path: Path) -> ServerState:
-    """The state with the form of `like` that was written as `prefix`."""
-
-    def leaf(name: str, like: Any) -> Any:
-        found, wanted = tensors.get(name), torch.as_tensor(like, dtype=_exact(like))
-        if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
-            raise damaged(path, f"a tensor {name} of shape {list(wanted.shape)}")
-        if isinstance(like, np.ndarray):
-            return found.numpy()
-        return found.to(wanted.device) if isinstance(like, Tensor) else found.item()
-
-    parts = {
-        part: mapped(value, leaf, f"{prefix}.{part}")
-        for part, value in like._asdict().items()
-        if part != "round"
-    }
-    return ServerState(like.round, **parts)

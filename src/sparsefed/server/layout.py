@@ -1,0 +1,82 @@
+"""A model's named arrays as one flat vector, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsefed.core.errors import SpecError
+from sparsefed.core.types import Vector
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each array of a model lies in the vector θ. The server's own model says it, never a node's."""
+
+    shapes: dict[str, tuple[int, ...]]
+    """The shape of every array that is trained, in the vector's order."""
+    fixed: dict[str, np.ndarray]
+    """Arrays of integers, such as a counter of batches: sent as they are, never read from a node."""
+    dtype: np.dtype
+    """float32 or float64, the type of all trained arrays."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Layout":
+        """The layout of a model; raises `SpecError` where it has arrays that cannot be aggregated."""
+        floats = {name: array for name, array in arrays.items() if array.dtype.kind not in "iub"}
+        types = {array.dtype for array in floats.values()}
+        if types not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+            found = ", ".join(f"{array.dtype} in `{name}`" for name, array in floats.items()) or "none"
+            raise SpecError(f"expected a model of float32 arrays or of float64 arrays, found {found:.200}")
+        fixed = {name: array for name, array in arrays.items() if name not in floats}
+        return cls({name: array.shape for name, array in floats.items()}, fixed, types.pop())
+
+    @property
+    def size(self) -> int:
+        """How many numbers the vector has."""
+        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    def vector(self, arrays: Mapping[str, np.ndarray]) -> Vector:
+        """The model as a vector of its own memory."""
+        vector = torch.empty(self.size, dtype=getattr(torch, self.dtype.name))
+        if problem := self.read(arrays, vector):
+            raise SpecError(problem)
+        return vector
+
+    def arrays(self, vector: Vector) -> dict[str, np.ndarray]:
+        """The vector as the model's arrays, without a copy: views of its memory."""
+        found, start, numbers = {}, 0, vector.numpy()
+        for name, shape in self.shapes.items():
+            end = start + int(np.prod(shape))
+            found[name] = numbers[start:end].reshape(shape)
+            start = end
+        return {**found, **self.fixed}
+
+    def read(self, arrays: Mapping[str, Any], row: Vector) -> str:
+        """Copy a node's arrays into `row`, or say in words why they are not this model's.
+
+        Names and shapes must be the model's own. Any floating-point type is converted; a number that does
+        not fit becomes infinite, and is dropped with its update.
+        """
+        expected = {*self.shapes, *self.fixed}
+        if set(arrays) != expected:
+            missing, unknown = sorted(expected - set(arrays)), sorted(map(str, set(arrays) - expected))
+            found = f"without {', '.join(missing)}" if missing else f"{', '.join(unknown)} beside them"
+            return f"expected the arrays {', '.join(expected)}, found them {found}"[:200]
+        for name, place in self.arrays(row).items():
+            if name in self.fixed:
+                continue
+            array = arrays[name]
+            if not isinstance(array, np.ndarray | np.generic):
+                return f"`{name}`: expected an array, found a {type(array).__name__}"
+            if array.dtype.kind != "f":
+                return f"`{name}`: expected floats, found {array.dtype}"
+            if array.shape != place.shape:
+                return f"`{name}`: expected shape {place.shape}, found {array.shape}"
+            with np.errstate(over="ignore", invalid="ignore"):
+                place[...] = array
+        return ""

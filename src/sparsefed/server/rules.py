@@ -1,0 +1,132 @@
+"""What a server does with a round: the same defense, clip, anchor and learning rate as in the simulation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from sparsefed.clients import Clients, FedAvg
+from sparsefed.core.errors import SparseFedError, UpdateError
+from sparsefed.core.spec import Spec
+from sparsefed.core.types import Matrix, Vector
+from sparsefed.defenses import Defense
+from sparsefed.federation.checks import first_memory, next_memory, numbers, rule_step
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import ServerState
+from sparsefed.kernels import all_finite
+from sparsefed.protocol.anchors import Anchor, Unanchored
+from sparsefed.protocol.clips import Clip, Unclipped
+from sparsefed.protocol.report import ClientReport, Roll
+from sparsefed.protocol.schedules import Constant, Schedule
+from sparsefed.protocol.updates import Dense
+from sparsefed.server.layout import Layout
+
+__all__ = ["Round", "Rules", "Upload"]
+
+
+class Upload(NamedTuple):
+    """What one node has sent in a round."""
+
+    node: Any
+    """Its name, as the transport vouches for it."""
+    arrays: Mapping[str, Any] | str
+    """Its model θᵢ by names, not yet checked; or why there is none, in words."""
+
+
+class Round(NamedTuple):
+    """What happened in one round."""
+
+    round: int
+    clip_norm: float
+    """L."""
+    skipped: str
+    """Why the model was left as it was; empty where it moved."""
+    nodes: list[ClientReport]
+    """What became of each node's update."""
+    diagnosis: dict[str, float | None]
+    """What the defense did, in its own numbers (`Defense.diagnose`); empty for a round that was skipped."""
+
+
+class Rules(Spec):
+    """Everything that decides a server's next state beside the updates: equal rules, equal digests."""
+
+    defense: Defense
+    """𝒜, the aggregation rule."""
+    clip: Clip = Unclipped()
+    """The bound on an update that the server enforces."""
+    anchor: Anchor = Unanchored()
+    """What pulls the model back to where it began, after the rule."""
+    schedule: Schedule = Constant(value=1.0)
+    """λ, the learning rate of each round."""
+    clients: Clients = FedAvg()
+    """What nodes do, from which follows whether the server multiplies with λ (it does for gradients)."""
+    rounds: int = Field(default=1, gt=0)
+    """T, how many rounds the schedule is made for."""
+    least: int = Field(default=1, gt=0)
+    """How many usable updates a round needs; with fewer the model stays as it is."""
+    seed: int = Field(default=0, ge=0)
+    """Where the server's randomness comes from: noise, sketches, the sampling of nodes."""
+
+    @classmethod
+    def of(cls, experiment: Experiment, **changes: Any) -> Self:
+        """The rules that a simulated experiment's server follows."""
+        shared = {name: value for name, value in experiment if name in cls.model_fields}
+        return cls(**{**shared, **changes})
+
+    def begin(self, params: Vector) -> ServerState:
+        """The server before the first round."""
+        memory = first_memory(self.defense, self.defense.init(params, self.seed))
+        return ServerState(0, params, memory, first_memory(self.clip, self.clip.init()))
+
+    def lr(self, round: int) -> float:
+        """λ of a round; beyond the last round the last one's."""
+        return float(self.schedule.lr(min(round, self.rounds), self.rounds))
+
+    def step(
+        self, state: ServerState, initial: Vector, uploads: Sequence[Upload], layout: Layout
+    ) -> tuple[ServerState, Round]:
+        """The next state, and a report; `initial` is θ₀. Nothing that a node sends raises an error.
+
+        A round that the defense cannot use leaves the model, the memory and the clip as they were.
+        """
+        round, lr = state.round + 1, self.lr(state.round + 1)
+        clip_norm = float(self.clip.norm_at(lr, state.clip))
+        received = _received(uploads, state.params, layout)
+        admitted = received.admitted(clip_norm)
+        server_lr, nodes, skipped, diagnosis = self.clients.server_lr(lr), admitted.report(), "", {}
+        try:
+            if admitted.count < self.least:
+                raise UpdateError(f"expected at least {self.least} usable updates, found {admitted.count}")
+            delta, memory = rule_step(self.defense, admitted, state.memory, server_lr, state.params)
+            clip = next_memory(self.clip, state.clip, self.clip.next(state.clip, received.norms()))
+            params = self.anchor.pulled(state.params, initial, lr) - delta
+            if not all_finite(params):
+                raise UpdateError("expected a finite model after the step, found one that is not")
+            diagnosis = numbers(self.defense, self.defense.diagnose(admitted, memory, delta, server_lr))
+            nodes = admitted.report(self.defense.shares(admitted))
+            state = ServerState(round, params, memory, clip)
+        except UpdateError as problem:
+            skipped = str(problem)
+        except SparseFedError:  # a rule of the user's own that is wrong whatever nodes send
+            raise
+        except Exception as problem:  # what a rule of the user's own does with hostile numbers
+            skipped = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        return state._replace(round=round), Round(round, clip_norm, skipped, nodes, diagnosis)
+
+
+def _received(uploads: Sequence[Upload], params: Vector, layout: Layout) -> Dense:
+    """θ − θᵢ of every node whose arrays are the model's, one row each; the others are left out."""
+    matrix: Matrix = torch.empty(len(uploads), len(params), dtype=params.dtype)
+    present, left_out = list[int](), dict[int, tuple[float, str]]()
+    for position, upload in enumerate(uploads):
+        row = matrix[len(present)]
+        problem = upload.arrays if isinstance(upload.arrays, str) else layout.read(upload.arrays, row)
+        if problem:
+            left_out[position] = (float("nan"), problem)
+        else:
+            torch.sub(params, row, out=row)
+            present.append(position)
+    roll = Roll([upload.node for upload in uploads], np.array(present, np.int64), None, left_out)
+    return Dense(matrix[: len(present)], roll=roll)
