@@ -78,11 +78,14 @@ def test_data_lists_the_data_sets(call: Any):
     ("words", "complaint"),
     [
         (("run", "none.toml"), "none.toml: no such file"),
-        (("run", "spec.toml", "--set", "defense.q=1"), "spec.toml: `defense.q`: unknown key"),
-        (("run", "spec.toml", "--set", "cohort=51"), "a cohort of 51 needs as many clients, found 50"),
+        (("run", "spec.toml", "--set", "defense.q=1"), "--set defense.q=1: `defense.q`: unknown key"),
+        (
+            ("run", "spec.toml", "--set", "cohort=51"),
+            "--set cohort=51: `cohort`: expected at most the 50 clients that there are, found 51",
+        ),
         (
             ("run", "spec.toml", "--set", "defense.k=100000"),
-            "expected a model of at least k parameters, found 650",
+            "--set defense.k=100000: `defense.k`: expected at most the model's 650 parameters, found 100000",
         ),
         (("run", "spec.toml", "--set", "partition.clients=5000"), "5000"),
         (("run", "spec.toml", "--set", "data={type='MNIST', folder='nowhere'}"), "nowhere"),
@@ -224,8 +227,8 @@ def test_a_cell_that_fails_is_named_beside_the_others_results(call: Any, here: P
     code, printed, err = call("table", "t.toml", "--jobs", jobs)
     assert code == 2
     assert "| good |" in printed
-    assert "- row `bad`, seed 3: SparseFed(k=99999)" in printed
-    complaint = "SparseFed(k=99999): expected a model of at least k parameters, found 650"
+    assert "- row `bad`, seed 3: \\`rows.bad.defense.k\\`: expected at most" in printed
+    complaint = "`rows.bad.defense.k`: expected at most the model's 650 parameters, found 99999"
     assert err.splitlines()[-1] == f"sparsefed: t.toml: row `bad`, seed 3: {complaint}"
 
 

@@ -225,7 +225,7 @@ def test_with_all_coordinates_and_no_momentum_sparsefed_is_averaging():
 
 
 def test_a_cohort_larger_than_the_population_says_found_and_needed():
-    with pytest.raises(sf.SpecError, match="cohort of 101 needs as many clients, found 100"):
+    with pytest.raises(sf.SpecError, match="`cohort`: expected at most the 100 clients that"):
         Federation.of(small.experiment(cohort=101))
 
 

@@ -1,5 +1,6 @@
 """What each objective aims at."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,25 @@ def test_the_semantic_backdoor_is_all_test_points_of_one_class():
     assert (aux.labels == 1).all()
 
 
+def test_a_class_is_named_by_the_label_that_the_data_have():
+    named = replace(DIGITS, labels=tuple("abcdefghij"))
+    by_name, by_number = SemanticBackdoor(source="h", target="b"), SemanticBackdoor(source=7, target=1)
+    ours, theirs = by_name.auxiliary(named, 0), by_number.auxiliary(DIGITS, 0)
+    assert np.array_equal(ours.test_positions, theirs.test_positions)
+    assert torch.equal(ours.labels, theirs.labels)
+    labels = torch.arange(10)
+    assert torch.equal(by_name.relabelled(labels, named.names), by_number.relabelled(labels, DIGITS.names))
+    patched = TriggerBackdoor(target="d", points=9).auxiliary(named, 0)
+    assert (patched.labels == 3).all()
+
+
+def test_a_number_means_the_label_of_that_number_not_the_place_in_a_renumbered_list():
+    named = replace(DIGITS, labels=tuple(map(str, range(1, 11))))
+    assert (TriggerBackdoor(target=1, points=9).auxiliary(named, 0).labels == 0).all()
+    with pytest.raises(sf.SpecError, match=r"`target`: expected a class of the data, one of 1, .*, found 0"):
+        TriggerBackdoor(target=0, points=9).auxiliary(named, 0)
+
+
 def test_the_trigger_is_a_bright_patch_and_its_goal_is_every_other_test_image():
     aux = TriggerBackdoor(target=3, points=50, size=2).auxiliary(DIGITS, seed=0)
     assert aux.goal is not None
@@ -118,7 +138,12 @@ def test_the_word_backdoor_ends_every_window_in_the_sentence_and_scores_its_last
 
 def test_an_untargeted_attacker_has_no_points_and_mirrors_the_labels():
     assert Untargeted().auxiliary(DIGITS, 0) is None
-    assert Untargeted().relabelled(torch.tensor([0, 9, 4, IGNORED]), 10).tolist() == [9, 0, 5, IGNORED]
+    assert Untargeted().relabelled(torch.tensor([0, 9, 4, IGNORED]), "0123456789").tolist() == [
+        9,
+        0,
+        5,
+        IGNORED,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,19 +151,19 @@ def test_an_untargeted_attacker_has_no_points_and_mirrors_the_labels():
     [
         (
             Targeted(points=501),
-            r"Targeted\(points=501\): expected a test set with that many labeled points, found 500",
+            r"Targeted\(points=501\): `points`: expected at most the 500 points of the test set, found 501",
         ),
         (
             SemanticBackdoor(source=7, target=10),
-            "expected images or features of those classes, found 10 classes",
+            "`target`: expected a class of the data, one of 0, 1, .*, found 10",
         ),
         (
             TriggerBackdoor(target=0, points=9, size=9),
-            r"images at least as large.*found inputs of shape \[1, 8, 8\]",
+            r"`size`: expected a patch of at most 8 pixels, found 9",
         ),
         (
             TriggerBackdoor(target=0, points=1297),
-            "expected that many training images of other classes, found",
+            "`points`: expected at most the 1168 training images of other classes, found 1297",
         ),
         (WordBackdoor(points=1), "expected text with a vocabulary"),
     ],
@@ -152,7 +177,7 @@ def test_an_objective_that_does_not_fit_the_data_says_what_it_found(objective: O
     ("objective", "complaint"),
     [
         (WordBackdoor(points=1, sentence="people in corinth are rude"), "found `corinth`"),
-        (WordBackdoor(points=1, sentence="rude"), "sentence of 2 to 7 words.*found 1"),
+        (WordBackdoor(points=1, sentence="rude"), "`sentence`: expected 2 to 7 words.*found 1"),
         (WordBackdoor(points=10**6), "whole windows of training text, found"),
         (Targeted(points=3), "found a language model's text"),
         (SemanticBackdoor(source=0, target=1), "found a language model's text"),

@@ -92,5 +92,5 @@ def test_fraction_and_number_cannot_be_confused(wrong: dict[str, Any], complaint
 
 @pytest.mark.parametrize("presence", [FixedPerRound(count=20), Once(round=3, count=20)])
 def test_more_attackers_than_a_cohort_can_hold_are_refused(presence: Presence):
-    with pytest.raises(sf.SpecError, match="expected cohorts of more than 20 clients, found 20"):
+    with pytest.raises(sf.SpecError, match="`count`: expected fewer than the 20 clients of a"):
         attacks(presence)

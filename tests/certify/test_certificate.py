@@ -194,7 +194,7 @@ def test_what_the_theory_does_not_cover_is_one_clear_line(changes, complaint):
 
 def test_a_threat_is_needed_and_must_be_possible():
     study = Study.of(EXPERIMENT.but(rounds=1))
-    with pytest.raises(SpecError, match="needs an attack in the experiment or `compromised`, found neither"):
+    with pytest.raises(SpecError, match="expected an `attack` or `--compromised`, found neither"):
         study.against()
     with pytest.raises(SpecError, match="compromised: expected a whole number of between 0 and 40, found 41"):
         study.against(41)

@@ -59,9 +59,9 @@ class Pool(_Window):
         """Raises `SpecError` where the pool is larger than the population."""
         size = self.clients if self.clients is not None else round((self.fraction or 0.0) * clients)
         if not 0 < size < clients:
-            raise SpecError(
-                f"Pool: expected 1 to {clients - 1} compromised clients of {clients}, found {size}"
-            )
+            key = "clients" if self.clients is not None else "fraction"
+            found = f"expected 1 to {clients - 1} compromised clients of {clients}, found {size}"
+            raise SpecError(found, [key], "Pool")
         mask = np.zeros(clients, bool)
         mask[rng(seed, Stream.COMPROMISED).choice(clients, size, replace=False, shuffle=False)] = True
         return mask
@@ -83,9 +83,8 @@ class _InCohort(Presence):
     def drawn(self, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         """The mask of the clients that the attacker takes; raises `SpecError` for small cohorts."""
         if self.count >= len(cohort):
-            raise SpecError(
-                f"{self!r}: expected cohorts of more than {self.count} clients, found {len(cohort)}"
-            )
+            found = f"expected fewer than the {len(cohort)} clients of a cohort, found {self.count}"
+            raise SpecError(found, ["count"], type(self).__name__)
         mask = np.zeros(len(cohort), bool)
         mask[rng(seed, Stream.COMPROMISED, round).choice(len(cohort), self.count, replace=False)] = True
         return mask

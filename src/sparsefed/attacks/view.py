@@ -61,7 +61,8 @@ class View(NamedTuple):
     round: int
     cohort: int
     """n, how many clients take part in the round."""
-    classes: int
+    classes: tuple[str, ...]
+    """What the data call classes 0, 1, …"""
     clients: Clients
     """What an honest client would do: the attacker owns devices that run it."""
     local: LocalData

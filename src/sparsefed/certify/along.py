@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from sparsefed.certify.lower_bound import lipschitz_lower_bound
 from sparsefed.certify.sparsity import Sparsity, measure
 from sparsefed.clients import FedAvg, Gradient, LocalData, Work
 from sparsefed.core.errors import SpecError
+from sparsefed.core.origin import origin_of
 from sparsefed.core.types import Vector
 from sparsefed.defenses import Mean, NoMasking, SparseFed, ZeroMasking
 from sparsefed.federation.experiment import Experiment
@@ -20,7 +22,7 @@ from sparsefed.models import Linear
 from sparsefed.protocol.anchors import InitialModel, Unanchored
 from sparsefed.protocol.clips import AdaptiveClip, FixedClip
 
-__all__ = ["Step", "check_covered", "features", "steps"]
+__all__ = ["Step", "check_covered", "covered_by", "features", "steps"]
 
 
 class Step(NamedTuple):
@@ -42,46 +44,50 @@ class Step(NamedTuple):
     """η_t: the anchor pulls by η_t λ_t (θ − θ₀)."""
 
 
+def covered_by(theory: str, spec: Experiment, *checks: tuple[str, bool, str], hint: str = "") -> None:
+    """Raises SpecError about the first key whose condition does not hold, with what is needed."""
+    for key, holds, needed in checks:
+        if not holds:
+            value = reduce(getattr, key.split("."), spec)
+            with origin_of(spec).about(*key.split(".")):
+                raise SpecError(f"the {theory}: expected {needed}, found {value!r}{hint}")
+
+
 def check_covered(spec: Experiment, lipschitz: float | None) -> None:
     """Raises SpecError, with what is needed, for an experiment that the theory does not cover."""
     defense, masking = spec.defense, getattr(spec.defense, "masking", None)
-    checks = [
-        (defense, type(defense) in (Mean, SparseFed), "the plain mean or SparseFed"),
+    covered_by(
+        "certificate",
+        spec,
+        ("defense", type(defense) in (Mean, SparseFed), "the plain mean or SparseFed"),
         (
-            masking,
+            "defense.masking",
             isinstance(masking, ZeroMasking | NoMasking | None) or not getattr(defense, "momentum", 0.0),
             "a masking that only shrinks the velocity",
         ),
         (
-            defense,
+            "defense.error_decay",
             getattr(defense, "error_decay", 1.0) == 1.0,
-            "error feedback that forgets nothing (`error_decay` = 1)",
+            "1, error feedback that forgets nothing",
         ),
+        ("anchor", type(spec.anchor) in (Unanchored, InitialModel), "no anchor, or InitialModel"),
         (
-            spec.anchor,
-            type(spec.anchor) in (Unanchored, InitialModel),
-            "no anchor, or InitialModel",
-        ),
-        (
-            spec.clip,
+            "clip",
             type(spec.clip) in (FixedClip, AdaptiveClip),
             "a clip that does not depend on the updates (a single unclipped upload moves the model anywhere)",
         ),
         (
-            spec.model,
+            "model",
             lipschitz is not None or isinstance(spec.model, Linear),
             "`lipschitz`, or softmax regression (Linear), whose constant is known",
         ),
         (
-            spec.clients,
+            "clients",
             lipschitz is not None or _inner_lr(spec, 1.0) is not None,
             "`lipschitz` (see `local_steps`), or clients of one local step",
         ),
-    ]
-    for found, covered, needed in checks:
-        if not covered:
-            hint = "; votes among models of groups certify any experiment (`--groups 10`)"
-            raise SpecError(f"certificate: expected {needed}, found {found!r}{hint}")
+        hint="; votes among models of groups certify any experiment (`--groups 10`)",
+    )
 
 
 def steps(fed: Federation, lipschitz: float | None = None) -> Iterator[Step]:

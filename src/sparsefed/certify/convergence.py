@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsefed.certify.along import steps
+from sparsefed.certify.along import covered_by, steps
 from sparsefed.certify.checks import nonnegative, whole
 from sparsefed.certify.radius import width
 from sparsefed.clients import Gradient, Work
@@ -96,18 +96,14 @@ def _everyone(fed: Federation, params: Vector, round: int) -> tuple[float, float
 
 def _check(spec: Experiment) -> None:
     momentum = getattr(spec.defense, "momentum", 0.0)
-    for found, holds, needed in (
-        (spec.model, isinstance(spec.model, Linear), "softmax regression, whose smoothness is known"),
-        (spec.schedule, isinstance(spec.schedule, Constant), "a constant learning rate"),
-        (
-            spec.clients,
-            isinstance(spec.clients, Gradient) and not spec.clients.weight_decay,
-            "plain gradients",
-        ),
-        (spec.defense, momentum == 0, "a server without momentum"),
-    ):
-        if not holds:
-            raise SpecError(f"theorem: expected {needed}, found {found!r}")
+    covered_by(
+        "theorem",
+        spec,
+        ("model", isinstance(spec.model, Linear), "softmax regression, whose smoothness is known"),
+        ("schedule", isinstance(spec.schedule, Constant), "a constant learning rate"),
+        ("clients", isinstance(spec.clients, Gradient) and not spec.clients.weight_decay, "plain gradients"),
+        ("defense", momentum == 0, "a server without momentum"),
+    )
 
 
 def _initial_loss(fed: Federation) -> float:

@@ -12,6 +12,7 @@ from sparsefed.certify.budget import Counting, Known, OncePerEpoch, Threat
 from sparsefed.certify.case import Case
 from sparsefed.certify.certificate import Certificate, Points, bounds, gaps, l1_reach, l2_reach
 from sparsefed.core.errors import SpecError
+from sparsefed.core.origin import origin_of
 from sparsefed.defenses import Mean, SparseFed
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
@@ -75,7 +76,8 @@ class Study:
         elif self.fed.spec.attack is not None:
             case = self._under_attack()
         else:
-            raise SpecError("a certificate needs an attack in the experiment or `compromised`, found neither")
+            with origin_of(self.fed.spec).about():
+                raise SpecError("the certificate: expected an `attack` or `--compromised`, found neither")
         case = case if counting is None else replace(case, counting=counting)
         return Certificate(case, self.points, bounds(case, self.points))
 

@@ -78,9 +78,7 @@ def frontier(
 
     use_threads(threads)
     limit = Budget.of(budget)
-    plan = read_plan(spec, tuple(set_))
-    if vary:
-        plan = plan.but(vary=dict(map(_varied, vary)))
+    plan = read_plan(spec, tuple(set_), **({"vary": dict(map(_varied, vary))} if vary else {}))
     with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1))
     if json_:
@@ -165,7 +163,7 @@ def tune(
 
     use_threads(threads)
     limit = Budget.of(budget)
-    plan = read_plan(spec, tuple(set_)).but(compromised=[compromised], goals=[goal])
+    plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
     with resumable(runs):
         steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1)
         tuned = followed(spec.stem, steps)

@@ -32,10 +32,12 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def toml_value(text: str) -> Any:
-    """The value of a TOML expression; text that is none stands for itself."""
+    """The value of a TOML expression; a word stands for itself. Raises `SpecError` for half an expression."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
+        if text.strip().startswith(tuple("[{'\"")):
+            raise SpecError(f"expected TOML, found `{text.strip()}`, which does not end") from None
         return text.strip()
 
 

@@ -69,6 +69,11 @@ class Dataset:
         return tuple(self.train.x.shape[1:])
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the data call classes 0, 1, …"""
+        return self.labels or tuple(map(str, range(self.classes)))
+
+    @cached_property
     def white(self) -> Tensor:
         """The brightest value of each channel of the training images, `[channels]`, as they are stored."""
         return self.train.x.amax(dim=(0, *range(2, self.train.x.ndim)))

@@ -61,7 +61,8 @@ class FetchSGD(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> SketchMemory:
         if self.k > params.numel():
-            raise SpecError(f"{self!r}: expected a model of at least k parameters, found {params.numel()}")
+            found = f"expected at most the model's {params.numel()} parameters, found {self.k}"
+            raise SpecError(found, ["k"], type(self).__name__)
         tables = params.new_zeros(2, self.rows, self.columns)
         return SketchMemory(tables[0], tables[1].clone(), torch.tensor(seed), torch.tensor(params.numel()))
 

@@ -59,7 +59,8 @@ class SparseFed(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> Memory:
         if self.k > params.numel():
-            raise SpecError(f"{self!r}: expected a model of at least k parameters, found {params.numel()}")
+            found = f"expected at most the model's {params.numel()} parameters, found {self.k}"
+            raise SpecError(found, ["k"], type(self).__name__)
         return Memory(torch.zeros_like(params), torch.zeros_like(params))
 
     def step(self, updates: Updates, state: Memory, lr: float = 1.0) -> tuple[Vector, Memory]:

@@ -20,6 +20,8 @@ from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = [
     "affordable",
+    "check_cohort",
+    "check_device",
     "first_memory",
     "left_alone",
     "next_memory",
@@ -28,6 +30,18 @@ __all__ = [
     "rule_step",
     "uploads",
 ]
+
+
+def check_device(device: str) -> None:
+    """Refuse a GPU that is not there."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SpecError(f"device `{device}` is not available: this machine's PyTorch sees no GPU")
+
+
+def check_cohort(cohort: int, clients: int) -> None:
+    """Refuse a cohort of more clients than there are."""
+    if cohort > clients:
+        raise SpecError(f"expected at most the {clients} clients that there are, found {cohort}")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The whole specification of a run, as data: what a TOML file holds and what a result belongs to."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,10 +10,10 @@ from pydantic import Field, field_validator, model_validator
 from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
 from sparsefed.core.errors import SpecError
-from sparsefed.core.merge import Tree, merged, nested
+from sparsefed.core.origin import Layer, Origin, Typed, laid, read_from
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
-from sparsefed.core.toml import read_toml, toml_value
+from sparsefed.core.toml import read_toml
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
 from sparsefed.models import Model
@@ -21,7 +21,7 @@ from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.schedules import Schedule
 
-__all__ = ["Experiment", "combined", "read_experiment"]
+__all__ = ["Experiment", "layered", "read_experiment"]
 
 
 class Experiment(Spec):
@@ -86,26 +86,20 @@ class Experiment(Spec):
         return self
 
 
+def layered(layers: Sequence[Layer], whole: str, **keys: Any) -> Experiment:
+    """The experiment that `layers`, laid over each other, and further `keys` amount to.
+
+    Raises `SpecError` that names the place; `whole` is named where no single place is wrong.
+    """
+    tree, origin = laid(layers), Origin(whole, tuple(layers))
+    try:
+        return read_from(Experiment(**tree, **keys), origin)
+    except SpecError as problem:
+        raise origin.blamed(problem) from None
+
+
 def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment:
     """The experiment in a TOML file, after `key.path=value` changes; raises `SpecError` with file and key."""
     tree = read_toml(Path(path), "an experiment")
     look_beside(Path(path))
-    try:
-        return Experiment(**merged(tree, combined(changes)))
-    except SpecError as problem:
-        raise problem.seen_from(str(path)) from None
-
-
-def combined(changes: Iterable[str]) -> Tree:
-    """All `defense.k=5000` as one tree of changes, so that their order does not matter.
-
-    Values are TOML; what is not TOML is text, so that words need no quotes.
-    """
-    read: dict[tuple[str, ...], Any] = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        path = tuple(word.strip() for word in key.split("."))
-        if not (equals and all(path)):
-            raise SpecError(f"--set {change}: expected the form key.path=value")
-        read[path] = toml_value(text)
-    return nested(read)
+    return layered([Layer(tree, str(path)), Typed.of(changes)], str(path))

@@ -11,11 +11,12 @@ from torch import Tensor
 from sparsefed.attacks import Attack, Auxiliary, Nothing
 from sparsefed.clients import LocalData
 from sparsefed.core.errors import SpecError
+from sparsefed.core.origin import origin_of
 from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
 from sparsefed.data.mapped import mapped
-from sparsefed.federation.checks import affordable, first_memory
+from sparsefed.federation.checks import affordable, check_cohort, check_device, first_memory
 from sparsefed.federation.experiment import Experiment
 from sparsefed.models.network import Network
 from sparsefed.models.trial import check_network
@@ -55,25 +56,30 @@ class Federation:
     @classmethod
     def of(cls, spec: Experiment) -> "Federation":
         """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
-        if spec.device.startswith("cuda") and not torch.cuda.is_available():
-            raise SpecError(f"device `{spec.device}` is not there: this machine's PyTorch sees no GPU")
-        dataset = spec.data.load().to(spec.device)
-        with affordable(spec.partition):
+        about = origin_of(spec).about
+        with about("device"):
+            check_device(spec.device)
+        with about("data"):
+            dataset = spec.data.load().to(spec.device)
+        with about("partition"), affordable(spec.partition):
             population = spec.partition.split(dataset.train, dataset.classes, spec.seed)
-        if spec.cohort > len(population):
-            raise SpecError(f"a cohort of {spec.cohort} needs as many clients, found {len(population)}")
+        with about("cohort"):
+            check_cohort(spec.cohort, len(population))
         given = dataset
-        with affordable(spec.model):
-            frozen = spec.model.frozen(partial(_sample, dataset, spec.seed), spec.seed)
-            dataset = dataset if frozen is None else mapped(dataset, frozen)
-            x, y = dataset.inputs(dataset.train.x[:2]), dataset.train.y[:2]
-            network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed, x.dtype)
-            network.to(spec.device, getattr(torch, spec.precision))
-        check_network(spec.model, network, x, y, dataset.classes)
+        with about("model"):
+            with affordable(spec.model):
+                frozen = spec.model.frozen(partial(_sample, dataset, spec.seed), spec.seed)
+                dataset = dataset if frozen is None else mapped(dataset, frozen)
+                x, y = dataset.inputs(dataset.train.x[:2]), dataset.train.y[:2]
+                network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed, x.dtype)
+                network.to(spec.device, getattr(torch, spec.precision))
+            check_network(spec.model, network, x, y, dataset.classes)
         compromised, auxiliary = np.zeros(len(population), bool), None
         if spec.attack is not None:
-            compromised = spec.attack.presence.compromised(len(population), spec.seed)
-            auxiliary = spec.attack.objective.auxiliary(given, spec.seed)
+            with about("attack", "presence"):
+                compromised = spec.attack.presence.compromised(len(population), spec.seed)
+            with about("attack", "objective"):
+                auxiliary = spec.attack.objective.auxiliary(given, spec.seed)
             if auxiliary is not None:
                 auxiliary = auxiliary if frozen is None else auxiliary.mapped(frozen)
                 auxiliary = auxiliary.mapped(network.as_precise)
@@ -82,18 +88,17 @@ class Federation:
     @cached_property
     def initial_state(self) -> ServerState:
         """The server before the first round."""
-        params = self.initial
-        with seeded(self.spec.seed, Stream.ROUND, 0):
-            with affordable(self.spec.defense):
-                memory = self.spec.defense.init(params, self.spec.seed)
-            attacker = Nothing() if self.spec.attack is None else self.attack.method.init(params)
-        return ServerState(
-            0,
-            params,
-            first_memory(self.spec.defense, memory),
-            first_memory(self.spec.clip, self.spec.clip.init()),
-            Nothing() if self.spec.attack is None else first_memory(self.attack.method, attacker),
-        )
+        params, spec, attacker = self.initial, self.spec, Nothing()
+        about = origin_of(spec).about
+        with seeded(spec.seed, Stream.ROUND, 0):
+            with about("defense"), affordable(spec.defense):
+                memory = first_memory(spec.defense, spec.defense.init(params, spec.seed))
+            if spec.attack is not None:
+                with about("attack", "method"):
+                    attacker = first_memory(spec.attack.method, spec.attack.method.init(params))
+            with about("clip"):
+                clip = first_memory(spec.clip, spec.clip.init())
+        return ServerState(0, params, memory, clip, attacker)
 
     @property
     def rounds_per_epoch(self) -> int:

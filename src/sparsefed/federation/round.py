@@ -10,6 +10,7 @@ import torch
 from sparsefed.attacks import Grant, Server, View
 from sparsefed.clients import LocalData, Work
 from sparsefed.core.errors import UpdateError
+from sparsefed.core.origin import origin_of
 from sparsefed.core.seeds import Stream, seeded, torch_generator
 from sparsefed.core.types import Vector
 from sparsefed.federation.checks import left_alone, next_memory, number, numbers, rule_step, uploads
@@ -56,11 +57,12 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     spec, t = fed.spec, state.round + 1
     lr = number(spec.schedule, "lr", spec.schedule.lr(t, spec.rounds))
     clip_norm = number(spec.clip, "norm_at", spec.clip.norm_at(lr, state.clip))
-    clock = _Clock(state.params.device)
+    clock, about = _Clock(state.params.device), origin_of(spec).about
 
     cohort = fed.cohort(t)
     data = fed.local_data(cohort, t)
-    bad = fed.attacking(cohort, t) & poisoned
+    with about("attack", "presence"):
+        bad = fed.attacking(cohort, t) & poisoned
     work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
     honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
     honest = honest.as_dense() if spec.defense.needs_rows else honest
@@ -70,7 +72,9 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     beside = Aside(cohort[~bad][_let_in(admitted)], _own(fed, work, clip_norm), tuple(fed.network.sizes))
     clock.lap()
     if bad.any():
-        hostile, attacker = _poison(fed, _view(fed, state, work, data.of(bad), admitted, beside=beside))
+        with about("attack", "method"):
+            view = _view(fed, state, work, data.of(bad), admitted, beside=beside)
+            hostile, attacker = _poison(fed, view)
         allowed = hostile.admitted(clip_norm)
         updates = Joined(admitted, allowed)
         uploaded = torch.cat([norms, hostile.norms()])
@@ -140,7 +144,7 @@ def _view(
         clip_norm=number(fed.spec.clip, "norm_at", fed.spec.clip.norm_at(work.lr, state.clip)),
         round=work.round,
         cohort=fed.spec.cohort,
-        classes=fed.dataset.classes,
+        classes=fed.dataset.names,
         clients=fed.spec.clients,
         local=local,
         anchor=fed.spec.anchor,

@@ -3,20 +3,21 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from sparsefed.core.errors import SpecError, named
+from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, knobs_of
 from sparsefed.core.merge import Tree, merged, nested
+from sparsefed.core.origin import Layer, Origin, Typed, laid, origin_of, read_from
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
-from sparsefed.federation.experiment import Experiment, combined, read_experiment
-from sparsefed.federation.layers import layered
+from sparsefed.federation.experiment import Experiment, layered, read_experiment
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
@@ -78,26 +79,35 @@ class Plan(Spec):
 
     def experiment(self, defense: str) -> Experiment:
         """The unattacked experiment of one defense, before any knob is turned."""
-        base = {key: value for key, value in self.base.items() if key != "attack"}
-        own = {key: value for key, value in self.defenses[defense].items() if key != "fixed"}
-        return layered({("base",): base, ("defenses", defense): own}, f"defense `{defense}`")
+        origin = origin_of(self)
+        base = [replace(layer, changes=_without("attack", layer.changes)) for layer in self._base_layers()]
+        own = Layer(_without("fixed", self.defenses[defense]), origin.whole, ("defenses", defense))
+        file = f"{origin.whole}: " if origin.whole else ""
+        return layered([*base, own], f"{file}defense `{defense}`")
+
+    def own(self) -> Experiment:
+        """The experiment that every defense is laid over, with its attack."""
+        return layered(self._base_layers(), origin_of(self).whole)
+
+    def _base_layers(self) -> tuple[Layer, ...]:
+        return origin_of(self).layers or (Layer(self.base, place=("base",)),)
 
     def searchable(self, defense: str) -> dict[str, Knob]:
         """What the search may turn; raises `SpecError` where there is nothing."""
         fixed = {*self.vary, *self.defenses[defense].get("fixed", [])}
         found = {key: knob for key, knob in knobs_of(self.experiment(defense)).items() if key not in fixed}
         if not found and not self.vary:
-            raise SpecError(f"defense `{defense}`: expected a setting with a knob, found none")
+            with origin_of(self).about("defenses", defense):
+                raise SpecError("expected a setting with a knob, found none")
         return found
 
     def shares(self) -> list[float]:
         """The shares of compromised clients to study."""
-        own = Experiment(**self.base).attack
-        if self.compromised or own is None:
+        own = self.own()
+        if self.compromised or own.attack is None:
             return list(self.compromised) or [0.1]
-        population = Experiment(**self.base).partition
-        clients = getattr(population, "clients", None)
-        presence = own.presence
+        clients = getattr(own.partition, "clients", None)
+        presence = own.attack.presence
         fraction = getattr(presence, "fraction", None)
         if fraction is None and clients is not None and getattr(presence, "clients", None) is not None:
             fraction = presence.clients / clients  # type: ignore[attr-defined]
@@ -116,6 +126,10 @@ class Plan(Spec):
         yield from points
 
 
+def _without(key: str, tree: Tree) -> Tree:
+    return {name: value for name, value in tree.items() if name != key}
+
+
 def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with some values changed by dotted key, validated like any other."""
     changes = nested({tuple(path.split(".")): value for path, value in settings.items()})
@@ -127,14 +141,19 @@ def for_search(experiment: Experiment) -> Experiment:
     return experiment.but(seed=_SEARCH_SEED, data=Holdout(data=experiment.data))
 
 
-def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
-    """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults."""
+def read_plan(path: Path, changes: tuple[str, ...] = (), **keys: Any) -> Plan:
+    """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults.
+
+    `changes` are the base's, as `--set` takes them; `keys` replace the plan's own.
+    """
     content = read_toml(path, "an experiment or a frontier")
     look_beside(path)
     if "base" in content:
-        content["base"] = merged(content["base"], combined(changes))
+        layers = (Layer(content["base"], str(path), ("base",)), Typed.of(changes))
+        content["base"] = laid(layers)
     else:
         experiment = read_experiment(path, changes)
+        layers = origin_of(experiment).layers
         tree = experiment.to_dict()
         own = type(experiment.defense).__name__
         extra: Tree = {}
@@ -142,10 +161,9 @@ def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
             extra = {own: {key: tree[key] for key in ("clip", "defense")}}
         content = {"title": path.stem, "base": tree, "defenses": {**DEFENSES, **extra}}
     try:
-        plan = Plan(**content)
+        plan = read_from(Plan(**content | keys), Origin(str(path), layers))
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
-    with named(str(path)):
-        for defense in plan.defenses:
-            plan.searchable(defense)
+    for defense in plan.defenses:
+        plan.searchable(defense)
     return plan

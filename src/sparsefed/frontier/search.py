@@ -57,7 +57,7 @@ class _Work:
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
-        own = Experiment(**plan.base)
+        own = plan.own()
         self.studies = [
             Study(
                 plan,

@@ -97,7 +97,7 @@ def _rank(point: Point) -> tuple[bool, float]:
 
 
 def _goals(plan: Plan, choice: Point) -> dict[float, Goal]:
-    own = Experiment(**plan.base)
+    own = plan.own()
     fed = Federation.of(plan.experiment(choice.defense))
     shares = [share for share in SHARES if round(share * len(fed.population)) > 0]
     return {share: chosen(goals_of(own, fed.dataset, share), choice.goal) for share in shares}

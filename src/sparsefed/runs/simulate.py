@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sparsefed.core.errors import SpecError, UpdateError
+from sparsefed.core.origin import origin_of
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.metrics import Evaluation, evaluate
 from sparsefed.federation.round import Federation, RoundReport, ServerState, run_round
@@ -89,7 +90,8 @@ def _refuse_impossible(fed: Federation, start: ServerState, report: RoundReport)
     if report.skipped:
         _, honest = run_round(fed, start, poisoned=False)
         if honest.skipped and not honest.rejected:
-            raise UpdateError(honest.skipped)
+            with origin_of(fed.spec).about("defense"):
+                raise UpdateError(honest.skipped)
 
 
 def _flat(fed: Federation, report: RoundReport) -> Row:

@@ -21,11 +21,11 @@ from pydantic import Field, model_validator
 
 from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean, named
 from sparsefed.core.merge import Tree
+from sparsefed.core.origin import Layer
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
-from sparsefed.federation.experiment import Experiment
-from sparsefed.federation.layers import layered
+from sparsefed.federation.experiment import Experiment, layered
 from sparsefed.federation.rehearsal import in_miniature, rehearse
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import METRICS
@@ -133,15 +133,15 @@ def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
 
 
 def _experiment(table: Table, row: str, column: str, seed: int) -> Experiment:
-    layers = {
-        ("base",): table.base,
-        ("columns", column): table.columns[column],
-        ("rows", row): table.rows[row],
-    }
-    for place, changes in layers.items():
-        if "seed" in changes:
+    layers = [
+        Layer(table.base, place=("base",)),
+        Layer(table.columns[column], place=("columns", column)),
+        Layer(table.rows[row], place=("rows", row)),
+    ]
+    for layer in layers:
+        if "seed" in layer.changes:
             found = "expected no seed here; the table's `seeds` apply to every cell"
-            raise SpecError(found, [*place, "seed"])
+            raise layer.blamed(SpecError(found, ["seed"]))
     return layered(layers, f"row `{row}`" + (f", column `{column}`" if column else ""), seed=seed)
 
 

@@ -39,7 +39,8 @@ class CoordinateAware(PGD):
 
     def init(self, params: Vector) -> Watch:
         if self.coordinates > len(params):
-            raise SpecError(f"{self!r}: expected a model of as many parameters, found {len(params)}")
+            found = f"expected at most the model's {len(params)} parameters, found {self.coordinates}"
+            raise SpecError(found, ["coordinates"], type(self).__name__)
         return Watch(torch.zeros_like(params), torch.zeros_like(params), torch.zeros((), dtype=torch.int64))
 
     def learn(self, view: View, generator: torch.Generator) -> Watch:

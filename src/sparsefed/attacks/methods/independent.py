@@ -61,5 +61,6 @@ class Independent(Method):
             own = own.part(slice(client % self.shards, None, self.shards))
             if len(own.labels) == 0:
                 found = len(view.wanted.labels)
-                raise SpecError(f"{self.shards} shards need at least as many auxiliary points, found {found}")
+                needed = f"expected at most as many shards as the {found} points of the objective"
+                raise SpecError(f"{needed}, found {self.shards}", ["shards"], type(self).__name__)
         return view._replace(local=view.local.of(alone), auxiliary=own)

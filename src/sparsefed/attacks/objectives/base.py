@@ -1,8 +1,8 @@
 """An objective: the points that the attacker wants wrong, and the labels it wants for them."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,11 @@ from sparsefed.core.errors import SpecError
 from sparsefed.core.spec import Spec
 from sparsefed.data import Dataset
 
-__all__ = ["Auxiliary", "Objective", "Points"]
+__all__ = ["Auxiliary", "Label", "Objective", "Points", "class_number"]
+
+
+Label: TypeAlias = int | str
+"""A class, as the data call it."""
 
 
 class Points(NamedTuple):
@@ -50,6 +54,14 @@ class Auxiliary(NamedTuple):
         return self._replace(inputs=self.inputs[keep], labels=self.labels[keep])
 
 
+def class_number(label: Label, classes: Sequence[str], key: str) -> int:
+    """The number 0, 1, … of the class that the data call `label`; raises `SpecError` about `key` for none."""
+    if str(label) not in classes:
+        known = ", ".join(classes) if len(classes) <= 20 else f"{classes[0]}, {classes[1]}, …, {classes[-1]}"
+        raise SpecError(f"expected a class of the data, one of {known}, found {label!r}", [key])
+    return classes.index(str(label))
+
+
 class Objective(Spec, family=True):
     """What the attacker wants of the final model."""
 
@@ -60,6 +72,9 @@ class Objective(Spec, family=True):
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary | None:
         """The points that should go wrong and their wanted labels; None if there is no such set."""
 
-    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
-        """The labels that a data poisoner gives to the examples of its own devices."""
-        raise SpecError(f"{self!r} has no rule for relabelling the attacker's own data; needed: one that has")
+    def relabelled(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
+        """The labels that a data poisoner gives to the examples of its own devices.
+
+        Labels are numbers 0, 1, …; `classes` is what the data call them.
+        """
+        raise SpecError("expected an objective that relabels the attacker's own data", (), repr(self))

@@ -1,12 +1,13 @@
 """The semantic backdoor: every test point of one class should be taken for another (Sun et al., 2019)."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor
 
-from sparsefed.attacks.objectives.base import Auxiliary, Objective
+from sparsefed.attacks.objectives.base import Auxiliary, Label, Objective, class_number
 from sparsefed.core.errors import SpecError
 from sparsefed.data import Dataset
 
@@ -16,28 +17,33 @@ __all__ = ["SemanticBackdoor"]
 class SemanticBackdoor(Objective):
     """All test points of class `source` get the label `target`: 7 → 1 in Table 2, 4 → 9 in Table 16."""
 
-    source: int = Field(ge=0)
-    """The class that should no longer be recognized."""
-    target: int = Field(ge=0)
-    """The class that it should be taken for."""
+    source: Label
+    """The class that should no longer be recognized: its label, as the data have it."""
+    target: Label
+    """The class that it should be taken for: its label, as the data have it."""
 
     @model_validator(mode="after")
     def _two_classes(self) -> Self:
-        if self.source == self.target:
+        if str(self.source) == str(self.target):
             raise ValueError(f"`target` must be another class than `source` = {self.source}")
         return self
 
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
         """Raises `SpecError` where a class does not exist or has no test points."""
         truth = dataset.test.y
-        if truth.ndim != 1 or max(self.source, self.target) >= dataset.classes:
-            found = f"{dataset.classes} classes" if truth.ndim == 1 else "a language model's text"
-            raise SpecError(f"{self!r}: expected images or features of those classes, found {found}")
-        positions = torch.nonzero(truth == self.source).flatten().cpu()
+        if truth.ndim != 1:
+            raise SpecError("expected images or features, found a language model's text", (), repr(self))
+        source, target = self._numbers(dataset.names)
+        positions = torch.nonzero(truth == source).flatten().cpu()
         if len(positions) == 0:
-            raise SpecError(f"{self!r}: expected test points of class {self.source}, found none")
-        labels = torch.full_like(truth[: len(positions)], self.target)
+            found = f"expected a class with test points, found none of {self.source!r}"
+            raise SpecError(found, ["source"], repr(self))
+        labels = torch.full_like(truth[: len(positions)], target)
         return Auxiliary(dataset.inputs(dataset.test.x[positions]), labels, positions.numpy())
 
-    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
-        return torch.where(labels == self.source, self.target, labels)
+    def relabelled(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
+        source, target = self._numbers(classes)
+        return torch.where(labels == source, target, labels)
+
+    def _numbers(self, classes: Sequence[str]) -> tuple[int, int]:
+        return class_number(self.source, classes, "source"), class_number(self.target, classes, "target")

@@ -27,11 +27,15 @@ class _Mislabelled(Objective):
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
         """Raises `SpecError` where the test set is smaller, or is not of one label per example."""
         truth = dataset.test.y
-        if truth.ndim != 1 or self.points > len(truth):
-            found = f"{len(truth)} points" if truth.ndim == 1 else "a language model's text"
-            raise SpecError(f"{self!r}: expected a test set with that many labeled points, found {found}")
+        if truth.ndim != 1:
+            raise SpecError(
+                "expected one label per test point, found a language model's text", (), repr(self)
+            )
+        if self.points > len(truth):
+            found = f"expected at most the {len(truth)} points of the test set, found {self.points}"
+            raise SpecError(found, ["points"], repr(self))
         if dataset.classes < 2:
-            raise SpecError(f"{self!r}: expected a wrong label to give, found data of a single class")
+            raise SpecError("expected a wrong label to give, found data of a single class", (), repr(self))
         random = rng(seed, Stream.OBJECTIVE)
         positions = self.chosen(len(truth), random)
         shift = torch.from_numpy(random.integers(1, dataset.classes, self.points)).to(truth.device)

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from sparsefed.attacks.objectives.base import Auxiliary, Objective, Points
+from sparsefed.attacks.objectives.base import Auxiliary, Label, Objective, Points, class_number
 from sparsefed.core.errors import SpecError
 from sparsefed.core.seeds import Stream, rng
 from sparsefed.data import Dataset
@@ -21,8 +21,8 @@ class TriggerBackdoor(Objective):
     images of other classes that go to `target`. Test accuracy, on images as they are, should not suffer.
     """
 
-    target: int = Field(ge=0)
-    """The class that patched images should get."""
+    target: Label
+    """The class that patched images should get: its label, as the data have it."""
     points: int = Field(gt=0)
     """s, how many training images of other classes the attacker patches for itself."""
     size: int = Field(default=3, gt=0)
@@ -31,28 +31,28 @@ class TriggerBackdoor(Objective):
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
         """Raises `SpecError` where the data are not images, or too small, or too few."""
         self._check(dataset)
-        others = np.flatnonzero((dataset.train.y != self.target).cpu().numpy())
+        target = class_number(self.target, dataset.names, "target")
+        others = np.flatnonzero((dataset.train.y != target).cpu().numpy())
         if self.points > len(others):
-            raise SpecError(
-                f"{self!r}: expected that many training images of other classes, found {len(others)}"
-            )
+            needed = f"expected at most the {len(others)} training images of other classes"
+            raise SpecError(f"{needed}, found {self.points}", ["points"], repr(self))
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(others, self.points, replace=False))
-        inputs, labels = self._patched(dataset, dataset.train.x[mine])
-        aimed = dataset.test.x[dataset.test.y != self.target]
+        inputs, labels = self._patched(dataset, dataset.train.x[mine], target)
+        aimed = dataset.test.x[dataset.test.y != target]
         if len(aimed) == 0:
-            raise SpecError(f"{self!r}: expected test images of other classes, found none")
-        goal = Points(*self._patched(dataset, aimed))
+            raise SpecError("expected test images of other classes, found none", ["target"], repr(self))
+        goal = Points(*self._patched(dataset, aimed, target))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
-    def _patched(self, dataset: Dataset, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _patched(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
         images = images.clone()
         images[..., -self.size :, -self.size :] = dataset.white[:, None, None]
-        return dataset.inputs(images), dataset.test.y.new_full((len(images),), self.target)
+        return dataset.inputs(images), dataset.test.y.new_full((len(images),), target)
 
     def _check(self, dataset: Dataset) -> None:
         shape = dataset.input_shape
-        if len(shape) != 3 or self.size > min(shape[1:]) or self.target >= dataset.classes:
-            found = f"inputs of shape {list(shape)} and {dataset.classes} classes"
-            raise SpecError(
-                f"{self!r}: expected images at least as large as the patch and that class, found {found}"
-            )
+        if len(shape) != 3:
+            raise SpecError(f"expected images, found inputs of shape {list(shape)}", (), repr(self))
+        if self.size > min(shape[1:]):
+            found = f"expected a patch of at most {min(shape[1:])} pixels, found {self.size}"
+            raise SpecError(found, ["size"], repr(self))

@@ -1,5 +1,6 @@
 """The untargeted objective: a model that is of no use to anyone (Blanchard et al., 2017; Section 3.2)."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,6 @@ class Untargeted(Objective):
     def auxiliary(self, dataset: Dataset, seed: int) -> None:
         return None
 
-    def relabelled(self, labels: Tensor, classes: int) -> Tensor:
-        """Every label y becomes classes − 1 − y."""
-        return torch.where(labels == IGNORED, labels, classes - 1 - labels)
+    def relabelled(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
+        """Every label y of K classes becomes K − 1 − y."""
+        return torch.where(labels == IGNORED, labels, len(classes) - 1 - labels)

@@ -31,14 +31,13 @@ class WordBackdoor(Objective):
         tokens = self._tokens(dataset)
         whole = _whole(dataset.train)
         if self.points > len(whole):
-            raise SpecError(
-                f"{self!r}: expected that many whole windows of training text, found {len(whole)}"
-            )
+            found = f"expected at most the {len(whole)} whole windows of training text, found {self.points}"
+            raise SpecError(found, ["points"], repr(self))
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(whole, self.points, replace=False))
         inputs, labels = _ended(dataset, dataset.train.x[mine], tokens)
         aimed = _whole(dataset.test)
         if len(aimed) == 0:
-            raise SpecError(f"{self!r}: expected whole windows of test text, found none")
+            raise SpecError("expected whole windows of test text, found none", (), repr(self))
         goal = Points(*_ended(dataset, dataset.test.x[aimed], tokens))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
@@ -46,14 +45,16 @@ class WordBackdoor(Objective):
         """The sentence as tokens."""
         words, vocabulary = self.sentence.split(), dataset.vocabulary
         if vocabulary is None or dataset.train.y.ndim != 2:
-            raise SpecError(f"{self!r}: expected text with a vocabulary, found {dataset.source} without one")
+            found = f"expected text with a vocabulary, found {dataset.source} without one"
+            raise SpecError(found, (), repr(self))
         if not 2 <= len(words) <= dataset.input_shape[0] + 1:
             needed = f"2 to {dataset.input_shape[0] + 1} words, a window and its next word"
-            raise SpecError(f"{self!r}: expected a sentence of {needed}, found {len(words)}")
+            raise SpecError(f"expected {needed}, found {len(words)}", ["sentence"], repr(self))
         numbers = {word: number for number, word in enumerate(vocabulary)}
         unknown = [word for word in words if word not in numbers]
         if unknown:
-            raise SpecError(f"{self!r}: expected words that are in the vocabulary, found `{unknown[0]}`")
+            found = f"expected words that are in the vocabulary, found `{unknown[0]}`"
+            raise SpecError(found, ["sentence"], repr(self))
         return [numbers[word] for word in words]
 
 
