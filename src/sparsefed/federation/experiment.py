@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -9,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from sparsefed.attacks import Attack
 from sparsefed.clients import Clients, Gradient
-from sparsefed.core.errors import SpecError
-from sparsefed.core.origin import Layer, Origin, Typed, laid, read_from
+from sparsefed.core.errors import SpecError, bare
+from sparsefed.core.merge import Tree
+from sparsefed.core.origin import Layer, Origin, Typed, laid, origin_of, read_from
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
@@ -21,7 +23,7 @@ from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.schedules import Schedule
 
-__all__ = ["Experiment", "layered", "read_experiment"]
+__all__ = ["Experiment", "laid_over", "layered", "read_base", "read_experiment"]
 
 
 class Experiment(Spec):
@@ -103,3 +105,30 @@ def read_experiment(path: Path | str, changes: Iterable[str] = ()) -> Experiment
     tree = read_toml(Path(path), "an experiment")
     look_beside(Path(path))
     return layered([Layer(tree, str(path)), Typed.of(changes)], str(path))
+
+
+def read_base(path: Path, content: Tree, changes: Iterable[str] = ()) -> tuple[Tree, Origin]:
+    """The experiment, as data, that a file holds under `base` or is as a whole, and where it was written."""
+    if "base" not in content:
+        experiment = read_experiment(path, changes)
+        return experiment.to_dict(), origin_of(experiment)
+    look_beside(path)
+    layers = (Layer(content["base"], str(path), ("base",)), Typed.of(changes))
+    return laid(layers), Origin(str(path), layers)
+
+
+def laid_over(plan: Spec, base: Tree, place: tuple[str, ...], changes: Tree, **keys: Any) -> Experiment:
+    """The experiment that `changes`, which stand at `place` in a plan's file, make of its `base`.
+
+    `keys` replace those of the base, and None takes one away. Raises `SpecError` that names the key, and the
+    file where the plan was read from one.
+    """
+    origin = origin_of(plan)
+    layers = [
+        replace(layer, changes={key: value for key, value in layer.changes.items() if key not in keys})
+        for layer in origin.layers or (Layer(base, place=("base",)),)
+    ]
+    file = f"{origin.whole}: " if origin.whole else ""
+    given = {key: value for key, value in keys.items() if value is not None}
+    own = Layer(changes, origin.whole, place)
+    return layered([*layers, own], f"{file}`{'.'.join(map(bare, place))}`", **given)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +11,11 @@ from pydantic import Field
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, knobs_of
 from sparsefed.core.merge import Tree, merged, nested
-from sparsefed.core.origin import Layer, Origin, Typed, laid, origin_of, read_from
-from sparsefed.core.places import look_beside
+from sparsefed.core.origin import origin_of, read_from
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
-from sparsefed.federation.experiment import Experiment, layered, read_experiment
+from sparsefed.federation.experiment import Experiment, laid_over, read_base
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
@@ -79,18 +77,12 @@ class Plan(Spec):
 
     def experiment(self, defense: str) -> Experiment:
         """The unattacked experiment of one defense, before any knob is turned."""
-        origin = origin_of(self)
-        base = [replace(layer, changes=_without("attack", layer.changes)) for layer in self._base_layers()]
-        own = Layer(_without("fixed", self.defenses[defense]), origin.whole, ("defenses", defense))
-        file = f"{origin.whole}: " if origin.whole else ""
-        return layered([*base, own], f"{file}defense `{defense}`")
+        own = {key: value for key, value in self.defenses[defense].items() if key != "fixed"}
+        return laid_over(self, self.base, ("defenses", defense), own, attack=None)
 
     def own(self) -> Experiment:
         """The experiment that every defense is laid over, with its attack."""
-        return layered(self._base_layers(), origin_of(self).whole)
-
-    def _base_layers(self) -> tuple[Layer, ...]:
-        return origin_of(self).layers or (Layer(self.base, place=("base",)),)
+        return laid_over(self, self.base, ("base",), {})
 
     def searchable(self, defense: str) -> dict[str, Knob]:
         """What the search may turn; raises `SpecError` where there is nothing."""
@@ -126,10 +118,6 @@ class Plan(Spec):
         yield from points
 
 
-def _without(key: str, tree: Tree) -> Tree:
-    return {name: value for name, value in tree.items() if name != key}
-
-
 def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with some values changed by dotted key, validated like any other."""
     changes = nested({tuple(path.split(".")): value for path, value in settings.items()})
@@ -147,23 +135,21 @@ def read_plan(path: Path, changes: tuple[str, ...] = (), **keys: Any) -> Plan:
     `changes` are the base's, as `--set` takes them; `keys` replace the plan's own.
     """
     content = read_toml(path, "an experiment or a frontier")
-    look_beside(path)
-    if "base" in content:
-        layers = (Layer(content["base"], str(path), ("base",)), Typed.of(changes))
-        content["base"] = laid(layers)
-    else:
-        experiment = read_experiment(path, changes)
-        layers = origin_of(experiment).layers
-        tree = experiment.to_dict()
-        own = type(experiment.defense).__name__
-        extra: Tree = {}
-        if own not in {change["defense"]["type"] for change in DEFENSES.values()}:
-            extra = {own: {key: tree[key] for key in ("clip", "defense")}}
-        content = {"title": path.stem, "base": tree, "defenses": {**DEFENSES, **extra}}
+    base, origin = read_base(path, content, changes)
+    if "base" not in content:
+        content = {"title": path.stem, "defenses": {**DEFENSES, **_own_defense(base)}}
     try:
-        plan = read_from(Plan(**content | keys), Origin(str(path), layers))
+        plan = read_from(Plan(**content | keys | {"base": base}), origin)
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
     for defense in plan.defenses:
         plan.searchable(defense)
     return plan
+
+
+def _own_defense(tree: Tree) -> Mapping[str, Tree]:
+    """The experiment's own defense, where it is none of the usual ones."""
+    own = tree["defense"]["type"]
+    if own in {change["defense"]["type"] for change in DEFENSES.values()}:
+        return {}
+    return {own: {key: tree[key] for key in ("clip", "defense")}}

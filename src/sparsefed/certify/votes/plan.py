@@ -10,12 +10,11 @@ from pydantic import Field
 from sparsefed.certify.votes.certifiers import Certified, Certifier, Votes
 from sparsefed.certify.votes.groups import Hashed
 from sparsefed.core.errors import SpecError, named
-from sparsefed.core.merge import Tree, merged
-from sparsefed.core.places import look_beside
+from sparsefed.core.merge import Tree
+from sparsefed.core.origin import read_from
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
-from sparsefed.federation.experiment import Experiment, combined, read_experiment
-from sparsefed.federation.layers import layered
+from sparsefed.federation.experiment import Experiment, laid_over, read_base
 from sparsefed.federation.round import Federation
 
 __all__ = ["Entry", "Finding", "Plan", "findings", "read_plan", "voting_plan"]
@@ -46,9 +45,9 @@ class Plan(Spec):
 
     def experiment(self, name: str, seed: int) -> Experiment:
         """The experiment of one certificate."""
-        base = {key: value for key, value in self.base.items() if key not in {"attack", "seed"}}
-        layers = {("base",): base, ("certificates", name, "experiment"): self.certificates[name].experiment}
-        return layered(layers, f"certificate `{name}`", seed=seed)
+        changes = self.certificates[name].experiment
+        place = ("certificates", name, "experiment")
+        return laid_over(self, self.base, place, changes, attack=None, seed=seed)
 
 
 class Finding(NamedTuple):
@@ -87,15 +86,15 @@ def findings(plan: Plan, folder: Path | None = None) -> Generator[tuple[str, int
 def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
     """The plan in a TOML file; raises `SpecError` naming file and key."""
     content = read_toml(path, "an experiment or a file of certificates")
-    look_beside(path)
-    if "base" in content:
-        content["base"] = merged(content["base"], combined(changes))
+    if "base" not in content:
+        raise SpecError("missing key; expected an experiment", ["base"], str(path))
+    base, origin = read_base(path, content, changes)
     try:
-        plan = Plan(**content)
-        for name in plan.certificates:
-            plan.experiment(name, plan.seeds[0])
+        plan = read_from(Plan(**content | {"base": base}), origin)
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
+    for name in plan.certificates:
+        plan.experiment(name, plan.seeds[0])
     return plan
 
 
@@ -104,14 +103,7 @@ def voting_plan(path: Path, groups: list[int], changes: tuple[str, ...] = ()) ->
 
     The file holds an experiment, or has one under `base` as a table has.
     """
-    content = read_toml(path, "an experiment")
-    if "base" in content:
-        look_beside(path)
-        base = merged(content["base"], combined(changes))
-        with named(str(path)):
-            seed = layered({("base",): base}, "base").seed
-    else:
-        experiment = read_experiment(path, changes)
-        base, seed = experiment.to_dict(), experiment.seed
+    base, origin = read_base(path, read_toml(path, "an experiment"), changes)
     entries = {f"{count} groups": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
-    return Plan(title=path.stem, seeds=[seed], base=base, certificates=entries)
+    seeds = [base.get("seed", 0)]
+    return read_from(Plan(title=path.stem, seeds=seeds, base=base, certificates=entries), origin)
