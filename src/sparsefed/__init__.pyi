@@ -80,6 +80,12 @@ from .federation.round import (
 from .models import (
     Model as Model,
 )
+from .protocol.aggregation import (
+    Aggregation as Aggregation,
+    Pine as Pine,
+    Plain as Plain,
+    VerifiedPine as VerifiedPine,
+)
 from .protocol.anchors import (
     Anchor as Anchor,
     InitialModel as InitialModel,

@@ -2,7 +2,9 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from sparsefed.cli.parts import (
     AsJson,
@@ -30,6 +32,7 @@ def run(
     set_: Set = [],
     runs: Runs = Path("runs"),
     fresh: Fresh = False,
+    verify: Annotated[bool, Parameter(negative="")] = False,
     threads: Threads = None,
     tensorboard: Path | None = None,
     wandb: str | None = None,
@@ -50,6 +53,8 @@ def run(
         The folder that holds the runs, one folder each.
     fresh
         Start over a run whose files of data or code have changed, or whose folder is damaged.
+    verify
+        Under secure aggregation, run the real protocol for every update: the same result, more slowly.
     threads
         CPU threads; if not given, one for a small model, else all cores. A run that resumes keeps its number:
         results are bit-for-bit reproducible only with the same one.
@@ -69,6 +74,8 @@ def run(
 
     keep_memory()
     experiment = read_experiment(spec, set_)
+    if verify:
+        experiment = experiment.but(aggregation=experiment.aggregation.verified())
     folder = Record(runs, experiment).folder
     with resumable(folder):
         rows = _tracked(play(experiment, runs, fresh, threads), experiment, tensorboard, wandb)

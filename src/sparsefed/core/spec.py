@@ -50,6 +50,8 @@ class Spec(Part, metaclass=_Quiet):
         use_attribute_docstrings=True,
         allow_inf_nan=False,  # JSON has none: a digest could not tell infinity from nothing
     )
+    younger: ClassVar[frozenset[str]] = frozenset()
+    """Keys that came later: at their defaults they are not in the digest, and old runs keep their names."""
     knobs: ClassVar[Knobs] = {}
     """The fields that a search may turn, each with the range worth searching."""
 
@@ -133,7 +135,10 @@ class Spec(Part, metaclass=_Quiet):
 
     def digest(self) -> str:
         """A short hash of the whole specification: equal specs, equal digests, on every machine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        fields = type(self).model_fields
+        usual = {name for name in self.younger if getattr(self, name) == fields[name].default}
+        known = {name: value for name, value in self.to_dict().items() if name not in usual}
+        text = json.dumps(known, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def sources(self) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """A defense 𝒜: a pure function from a round's updates and a memory to the step that the server takes."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -165,6 +165,17 @@ def finite_mean(rule: Defense, updates: Updates, memory: Tensor | None = None) -
     if not all_finite(mean):
         _check_finite(rule, updates)
     return mean if memory is None else as_precise(rule, mean, memory)
+
+
+def finite_mean_of(
+    rule: Defense, updates: Updates, linear: Callable[[Vector], Tensor], growth: float, memory: Tensor
+) -> Tensor:
+    """As `finite_mean`, of what a linear function makes of the updates."""
+    check_count(rule, updates, 1)
+    mean = updates.mean_of(linear, growth)
+    if not all_finite(mean):
+        _check_finite(rule, updates)
+    return as_precise(rule, mean, memory)
 
 
 def finite_rows(rule: Defense, updates: Updates, least: int) -> Dense:

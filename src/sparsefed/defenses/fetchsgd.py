@@ -1,5 +1,6 @@
 """SparseFed by count sketches: FetchSGD with clipping (Rothchild et al., 2020; Algorithm 10)."""
 
+import math
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -11,7 +12,7 @@ from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.types import Vector
-from sparsefed.defenses.base import Defense, check_size, finite_mean
+from sparsefed.defenses.base import Defense, check_size, finite_mean_of
 from sparsefed.defenses.cost import Cost
 from sparsefed.kernels import CountSketch
 from sparsefed.protocol.updates import Updates
@@ -35,9 +36,10 @@ class SketchMemory(NamedTuple):
 class FetchSGD(Defense):
     """Clients send sketches of their clipped updates; momentum and error feedback live in the sketch.
 
-    The sketch is linear, so the server computes the sketch of the mean, which is the mean of the
-    sketches. λ enters the error. Where the model moves, the cells touched in both tables are zeroed: the
-    masking of SparseFed, and error feedback that holds when the estimates are off.
+    The sketch is linear, so the server computes the sketch of the mean, which is the mean of the sketches;
+    under secure aggregation the tables are bounded and added up. λ enters the error. Where the model moves,
+    the cells touched in both tables are zeroed: the masking of SparseFed, and error feedback that holds when
+    the estimates are off.
     """
 
     cost: ClassVar[Cost] = Cost("nd + rows · d", "d + rows · columns", sums=1)
@@ -68,12 +70,13 @@ class FetchSGD(Defense):
 
     def step(self, updates: Updates, state: SketchMemory, lr: float = 1.0) -> tuple[Vector, SketchMemory]:
         check_size(self, updates, int(state.size))
-        mean = finite_mean(self, updates, state.velocity)
         sketch = self.sketch(state)
-        velocity = self.momentum * state.velocity + sketch.accumulate(mean)  # S_u ← ρS_u + S(u)
+        growth = math.sqrt(self.rows)  # a row of the table is as long as the update, to within hashing noise
+        table = finite_mean_of(self, updates, sketch.accumulate, growth, state.velocity)
+        velocity = self.momentum * state.velocity + table  # S_u ← ρS_u + S(u)
         error = torch.add(lr * velocity, state.error, alpha=self.error_decay)  # S_e ← λS_u + βS_e
         chosen, values = sketch.top_k(error, self.k)  # Δ ← top_k(U(S_e))
-        delta = torch.zeros_like(mean)
+        delta = values.new_zeros(sketch.size)
         delta[chosen] = values
         self._forget(sketch, chosen, delta, velocity, error)
         return delta, SketchMemory(velocity, error, state.seed, state.size)  # θ ← θ − Δ

@@ -19,6 +19,7 @@ from sparsefed.core.toml import read_toml
 from sparsefed.data import Data, Partition
 from sparsefed.defenses import Defense
 from sparsefed.models import Model
+from sparsefed.protocol.aggregation import Aggregation, Plain
 from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.schedules import Schedule
@@ -28,6 +29,8 @@ __all__ = ["Experiment", "laid_over", "layered", "read_base", "read_experiment"]
 
 class Experiment(Spec):
     """One run: equal experiments have equal digests and, on one machine, equal results."""
+
+    younger = frozenset({"aggregation"})
 
     seed: int = Field(default=0, ge=0)
     """Where all randomness comes from."""
@@ -49,6 +52,8 @@ class Experiment(Spec):
     """The bound on an update that the server enforces."""
     defense: Defense
     """𝒜, the aggregation rule."""
+    aggregation: Aggregation = Plain()
+    """Whether the server receives updates or, under secure aggregation, their sum alone."""
     anchor: Anchor = Unanchored()
     """What pulls the model back to where it began, after any rule."""
     attack: Attack | None = None
@@ -79,6 +84,11 @@ class Experiment(Spec):
                 f"expected an attack that begins within `rounds` = {self.rounds}, found {found}",
                 ["attack", "presence"],
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sum_is_enough(self) -> Self:
+        self.aggregation.check(self.clip, self.defense, self.defense.needs_rows)
         return self
 
     @model_validator(mode="after")

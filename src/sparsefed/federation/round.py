@@ -84,11 +84,12 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     params, memory, clip, diagnosis, skipped = state.params, state.memory, state.clip, {}, None
     server_lr = spec.clients.server_lr(lr)
     try:
-        delta, new_memory = rule_step(spec.defense, updates, memory, server_lr, params)
+        seen = spec.aggregation.seen(updates, clip_norm)
+        delta, new_memory = rule_step(spec.defense, seen, memory, server_lr, params)
         new_clip = next_memory(spec.clip, clip, spec.clip.next(clip, uploaded))
         new_params = fed.moved(params, delta, lr)  # θ ← θ − λΔ − λη(θ − θ₀)
         clock.lap()
-        report = spec.defense.diagnose(updates, new_memory, delta, server_lr, honest=admitted.count)
+        report = spec.defense.diagnose(seen, new_memory, delta, server_lr, honest=admitted.count)
         diagnosis = numbers(spec.defense, report)
         params, memory, clip = new_params, new_memory, new_clip
     except UpdateError as problem:  # what clients send may cost the server a round, never the run

@@ -6,7 +6,7 @@ A defense asks only for what it needs (a mean, norms, inner products, rows), so 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -82,6 +82,10 @@ class Updates(ABC):
         if self.weights is None and not all_finite(mean):  # a sum can overflow where the mean does not
             mean = self.weighted_sum(mean.new_full((self.count,), 1 / self.count, dtype=torch.float64))
         return mean
+
+    def mean_of(self, linear: Callable[[Vector], Tensor], growth: float) -> Tensor:
+        """The mean of a linear function of the updates; `growth` is how much it may lengthen one."""
+        return linear(self.mean())
 
     def weighted_sum(self, weights: Any) -> Vector:
         """Σ wᵢ uᵢ, for a finite weight wᵢ ≥ 0 of each client in a tensor, an array or a list."""

@@ -191,7 +191,7 @@ def _cost(fed: Federation, rows: list[Row]) -> Row:
     word = torch.finfo(getattr(torch, fed.spec.precision)).bits // 8
     parts = ("seconds_honest", "seconds_attack", "seconds_server")
     return {
-        "bytes_up_per_client": up * word,
+        "bytes_up_per_client": fed.spec.aggregation.bytes_up(up, word),
         "bytes_down_per_client": down * word,
         **{name: sum(row[name] for row in rows) for name in parts},
     }

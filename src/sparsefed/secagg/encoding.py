@@ -51,7 +51,7 @@ class FixedPoint:
         if not math.isfinite(largest):
             raise UpdateError("expected finite numbers, found some that are not")
         if largest > self.norm:  # its square may not be finite
-            numbers *= self.norm / largest
+            numbers = numbers / largest * self.norm
         length = float(np.linalg.norm(numbers))
         if length > self.norm:
             numbers *= self.norm / length
