@@ -58,8 +58,9 @@ def test_too_few_updates_are_not_added_up():
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"defense": Krum(f=1)}, "Krum.*compares single updates"),
+        ({"defense": Krum(f=1)}, "Krum.*looks at single updates"),
         ({"defense": sf.Median()}, "no server sees one"),
+        ({"defense": {"type": "ARC", "f": 1, "rule": {"type": "Mean"}}}, "ARC.*no server sees one"),
         ({"clip": sf.Unclipped()}, "found Unclipped.*none"),
         ({"clip": sf.QuantileClip()}, "asks for norms"),
     ],

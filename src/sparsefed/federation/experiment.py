@@ -88,7 +88,8 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def _sum_is_enough(self) -> Self:
-        self.aggregation.check(self.clip, self.defense, self.defense.needs_rows)
+        rule = self.defense
+        self.aggregation.check(self.clip, rule, one_by_one=rule.needs_rows or rule.cost.sums is None)
         return self
 
     @model_validator(mode="after")

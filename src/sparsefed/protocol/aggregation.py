@@ -23,8 +23,11 @@ class Aggregation(Spec, family=True):
     def seen(self, updates: Updates, clip_norm: float) -> Updates:
         """What the rule is given of a round's updates, none of which is longer than `clip_norm`."""
 
-    def check(self, clip: Clip, rule: Spec, needs_rows: bool) -> None:
-        """Raises `SpecError` where clip or rule need what the server does not get to see."""
+    def check(self, clip: Clip, rule: Spec, one_by_one: bool) -> None:
+        """Raises `SpecError` where clip or rule need what the server does not get to see.
+
+        `one_by_one` says whether the rule looks at single updates.
+        """
 
     def bytes_up(self, numbers: int, word: int) -> int:
         """Bytes that a client sends for so many numbers of `word` bytes each."""
@@ -62,9 +65,9 @@ class Pine(Aggregation):
             raise UpdateError(f"{self!r}: {found}")
         return Sealed(updates, clip_norm, self.bits, self._sum())
 
-    def check(self, clip: Clip, rule: Spec, needs_rows: bool) -> None:
-        if needs_rows:
-            why = "compares single updates, and under secure aggregation no server sees one"
+    def check(self, clip: Clip, rule: Spec, one_by_one: bool) -> None:
+        if one_by_one:
+            why = "looks at single updates, and under secure aggregation no server sees one"
             raise SpecError(f"expected a rule of the sum of updates; {rule!r} {why}", ["defense"])
         if isinstance(clip, Unclipped | QuantileClip):
             found = f"found {clip!r}, which {'has none' if isinstance(clip, Unclipped) else 'asks for norms'}"
