@@ -20,6 +20,7 @@ from sparsefed.attacks import (
     Method,
     SignFlip,
 )
+from sparsefed.attacks.methods.deviation import Deviation
 from sparsefed.defenses import Krum
 
 
@@ -64,9 +65,8 @@ def test_colluders_use_all_of_the_bound():
 def test_independent_attackers_send_different_vectors(inner: Method, shards: int):
     method = Independent(method=inner, shards=shards)
     rows = crafted(method, view_of(federation_of(method)))
-    kinds = (
-        1 if isinstance(inner, SignFlip | FangKrum) else shards if isinstance(inner, Boosting) else len(rows)
-    )
+    alike = isinstance(inner, SignFlip | FangKrum | Deviation)
+    kinds = 1 if alike else shards if isinstance(inner, Boosting) else len(rows)
     assert len({row.numpy().tobytes() for row in rows}) == kinds
 
 

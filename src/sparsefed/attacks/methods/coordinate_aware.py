@@ -15,7 +15,7 @@ from sparsefed.core.errors import SpecError
 from sparsefed.core.types import Vector
 from sparsefed.kernels import top_k
 
-__all__ = ["CoordinateAware", "Watch"]
+__all__ = ["CoordinateAware", "Watch", "watched"]
 
 
 class Watch(NamedTuple):
@@ -44,9 +44,7 @@ class CoordinateAware(PGD):
         return Watch(torch.zeros_like(params), torch.zeros_like(params), torch.zeros((), dtype=torch.int64))
 
     def learn(self, view: View, generator: torch.Generator) -> Watch:
-        params, activity, rounds = view.memory
-        moved = (view.params - params).abs() if int(rounds) else torch.zeros_like(params)
-        return Watch(view.params.clone(), self.decay * activity + moved, rounds + 1)
+        return watched(view, self.decay)
 
     def vector(self, view: View, generator: torch.Generator) -> Vector:
         """As PGD, where nothing has been seen to move yet."""
@@ -56,3 +54,10 @@ class CoordinateAware(PGD):
         kept = torch.zeros_like(activity, dtype=torch.bool)
         kept[top_k(activity, self.coordinates)] = True
         return self.descend(view, generator, kept)
+
+
+def watched(view: View, decay: float) -> Watch:
+    """The memory after one more broadcast; `decay` is what survives of past movement."""
+    params, activity, rounds = view.memory
+    moved = (view.params - params).abs() if int(rounds) else torch.zeros_like(params)
+    return Watch(view.params.clone(), decay * activity + moved, rounds + 1)

@@ -30,16 +30,20 @@ class SemanticBackdoor(Objective):
 
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:
         """Raises `SpecError` where a class does not exist or has no test points."""
+        source, target = self.pair(dataset)
         truth = dataset.test.y
-        if truth.ndim != 1:
-            raise SpecError("expected images or features, found a language model's text", (), repr(self))
-        source, target = self._numbers(dataset.names)
         positions = torch.nonzero(truth == source).flatten().cpu()
         if len(positions) == 0:
             found = f"expected a class with test points, found none of {self.source!r}"
             raise SpecError(found, ["source"], repr(self))
         labels = torch.full_like(truth[: len(positions)], target)
         return Auxiliary(dataset.inputs(dataset.test.x[positions]), labels, positions.numpy())
+
+    def pair(self, dataset: Dataset) -> tuple[int, int]:
+        """The numbers of both classes; raises `SpecError` where they do not exist."""
+        if dataset.test.y.ndim != 1:
+            raise SpecError("expected images or features, found a language model's text", (), repr(self))
+        return self._numbers(dataset.names)
 
     def relabelled(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
         source, target = self._numbers(classes)

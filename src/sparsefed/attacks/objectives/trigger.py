@@ -37,12 +37,16 @@ class TriggerBackdoor(Objective):
             needed = f"expected at most the {len(others)} training images of other classes"
             raise SpecError(f"{needed}, found {self.points}", ["points"], repr(self))
         mine = np.sort(rng(seed, Stream.OBJECTIVE).choice(others, self.points, replace=False))
-        inputs, labels = self._patched(dataset, dataset.train.x[mine], target)
+        inputs, labels = self.trained(dataset, dataset.train.x[mine], target)
         aimed = dataset.test.x[dataset.test.y != target]
         if len(aimed) == 0:
             raise SpecError("expected test images of other classes, found none", ["target"], repr(self))
         goal = Points(*self._patched(dataset, aimed, target))
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
+
+    def trained(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
+        """What the attackers train on, made of their images, and the labels; `target` is the class's number."""
+        return self._patched(dataset, images, target)
 
     def _patched(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
         images = images.clone()
