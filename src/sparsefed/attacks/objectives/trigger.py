@@ -45,7 +45,7 @@ class TriggerBackdoor(Objective):
         return Auxiliary(inputs, labels, np.empty(0, np.int64), goal)
 
     def trained(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
-        """What the attackers train on, made of their images, and the labels; `target` is the class's number."""
+        """What the attackers train on, made of their images, and its labels; `target` is a class number."""
         return self._patched(dataset, images, target)
 
     def _patched(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
