@@ -294,9 +294,9 @@ def test_divergence_is_an_outcome_not_a_crash():
     assert result["rounds"] < 20
 
 
-def test_a_model_that_learns_nothing_did_not_converge():
+def test_a_model_that_learns_nothing_is_no_better_than_guessing():
     result = sf.simulate(small.experiment(schedule=sf.Constant(value=1e-9)))
-    assert result["outcome"] == "did not converge"
+    assert result["outcome"] == "no better than guessing"
 
 
 def test_training_on_real_digits_reaches_a_good_accuracy():

@@ -32,7 +32,7 @@ def test_a_rules_shares_stand_beside_the_clip() -> None:
     report = updates.report(rule.shares(updates))
     assert sum(line.share for line in report) == 4
     assert report[3].share == 0
-    assert str(report[int(rule.selected(updates)[0])]).endswith("accepted, 100 % used")
+    assert str(report[int(rule.selected(updates)[0])]).endswith("accepted, 100 % in the aggregate")
     with pytest.raises(sf.UpdateError, match="expected a share for each of 7 updates let in, found 8"):
         updates.report(torch.ones(8))
 

@@ -100,7 +100,7 @@ def test_the_server_s_own_examples_are_drawn_by_the_seed_and_seen_as_one_more_cl
 def test_clipping_can_be_off() -> None:
     for rule in (sf.TrimmedMean(f=2), sf.Krum(f=2), sf.Bulyan(f=2), sf.Median()):
         honest = sf.simulate(spec_of(rule, clip=sf.Unclipped(), attack=None))
-        assert honest["outcome"] in {"trained", "did not converge"}
+        assert honest["outcome"] in {"trained", "no better than guessing"}
 
 
 def test_a_cohort_too_small_for_the_rule_is_one_clear_line() -> None:

@@ -201,6 +201,10 @@ def test_a_state_that_is_another_rules_or_damaged_is_refused_with_what_was_expec
         ({"error": torch.zeros(5)}, r"`error`: expected shape \(4,\), found \(5,\)"),
         ({"error": torch.zeros(4, dtype=torch.int64)}, "`error`: expected float32, found int64"),
         ({"error": torch.tensor([0, 0, 0, np.nan])}, "`error`: expected finite numbers"),
+        (
+            {"error": torch.full((4,), 0.1, dtype=torch.float64)},
+            "numbers that float32 can hold, found float64",
+        ),
         ({"error": "lost"}, "`error`: expected numbers, found a str"),
         ({"k": 3}, "expected a state of velocity, error, found velocity, error, k"),
     ]:

@@ -59,12 +59,13 @@ def verdict(certificate: Certificate) -> str:
     """What is certain, in one sentence."""
     threat = certificate.case.threat
     attackers = f"{threat.compromised:,} of {threat.population:,} clients"
+    change, send = ("changes", "sends") if threat.compromised == 1 else ("change", "send")
     proven = [bound for bound in certificate.bounds if bound.verdict == CERTIFIED and bound.certified]
     if not proven:
-        return f"Nothing is certified: no bound rules out that {attackers} change every prediction."
+        return f"Nothing is certified: no bound rules out that {attackers} {change} every prediction."
     best = max(proven, key=lambda bound: bound.certified or 0.0)
     share = f"{best.certified:.1f} % of the test points"
-    return f"{share} are classified correctly whatever {attackers} send ({best.name})."
+    return f"{share} are classified correctly whatever {attackers} {send} ({best.name})."
 
 
 def power(log_radius: float | None, norm: str) -> str:

@@ -130,7 +130,8 @@ def certify(
     """
     from sparsefed.core.toml import read_toml
 
-    content = read_toml(spec, "an experiment or a file of certificates")
+    kinds = "an experiment or a table" if groups else "an experiment or a file of certificates"
+    content = read_toml(spec, kinds)
     if groups or "base" in content or "certificates" in content:
         if lipschitz is not None or compromised is not None:
             raise SpecError("--lipschitz and --compromised: expected an experiment without groups")

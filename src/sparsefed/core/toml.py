@@ -14,7 +14,7 @@ __all__ = ["read_toml", "toml_value"]
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The content of a file that should hold `what`; raises `SpecError` naming the file and the line."""
     try:
-        content = path.read_bytes()
+        raw = path.read_bytes()
     except FileNotFoundError:
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
         raise SpecError(f"{path}: no such file; expected {what} in TOML{near}") from None
@@ -22,13 +22,32 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise SpecError(f"{path}: expected {what} in TOML, found a folder") from None
     except OSError as problem:
         raise SpecError(f"{path}: cannot be read: {problem.strerror}") from None
-    text = _text(path, content)
+    text = _text(path, raw)
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise SpecError(f"{path}: {_complaint(text, str(problem))}") from None
     except (ValueError, RecursionError):  # Python's own limits
         raise SpecError(f"{path}: expected TOML, found a number or a nesting beyond all measure") from None
+    return _of_kind(path, content, what)
+
+
+KINDS = {
+    "rows": ("a table", "table"),
+    "certificates": ("a file of certificates", "certify"),
+    "defenses": ("a frontier", "frontier"),
+    "defense": ("an experiment", "run"),
+}
+"""What a file is that has this key, and the command that takes it."""
+
+
+def _of_kind(path: Path, content: dict[str, Any], what: str) -> dict[str, Any]:
+    """The content, unless a key shows that the file is for another command."""
+    kind, command = next((KINDS[key] for key in KINDS if key in content), (what, ""))
+    if kind not in what:
+        hint = f"`sparsefed {command} {path}` takes it"
+        raise SpecError(f"{path}: expected {what}, found {kind}; {hint}")
+    return content
 
 
 def toml_value(text: str) -> Any:

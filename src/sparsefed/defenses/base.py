@@ -69,7 +69,9 @@ class Defense(Spec, family=True):
     def load_state(self, saved: Mapping[str, Any], params: Vector) -> Any:
         """The memory that was saved as `state._asdict()`, for a model of parameters `params`.
 
-        Tensors and arrays alike. Raises `UpdateError` where names, shapes or types are not this rule's.
+        Tensors, arrays and lists alike. The memory is of the precision of `params`: numbers saved in another
+        are converted where that changes none of them. Raises `UpdateError` where it would, and where names,
+        shapes or types are not this rule's.
         """
         return restored(self, saved, self.init(params))
 

@@ -91,9 +91,14 @@ def _restored(where: str, saved: Any, like: Any) -> Any:
     if part.is_floating_point() != wanted.is_floating_point() or part.is_complex():
         kinds = (str(kind).removeprefix("torch.") for kind in (wanted.dtype, part.dtype))
         raise UpdateError("{}: expected {}, found {}".format(where, *kinds))
-    part = part.to(wanted, copy=True)
     if not all_finite(part):
         raise UpdateError(f"{where}: expected finite numbers, found some that are not")
+    exact, part = part, part.to(wanted, copy=True)
+    if not torch.equal(part.to(exact), exact):
+        kinds = (str(kind).removeprefix("torch.") for kind in (part.dtype, exact.dtype))
+        raise UpdateError(
+            "{}: expected numbers that {} can hold, found {} that it would round".format(where, *kinds)
+        )
     return part.numpy() if isinstance(like, np.ndarray) else part
 
 

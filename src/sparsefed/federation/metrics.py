@@ -13,7 +13,7 @@ from sparsefed.data import Dataset
 from sparsefed.models.network import IGNORED, Network, mean_cross_entropy
 from sparsefed.models.passes import examples_per_pass, is_separable
 
-__all__ = ["Evaluation", "class_accuracies", "error_avoided", "evaluate", "outsized_impact"]
+__all__ = ["Evaluation", "error_avoided", "evaluate", "outsized_impact"]
 
 BATCH = 1000
 
@@ -33,6 +33,9 @@ class Evaluation(NamedTuple):
     """Percent of the errors of always naming the commonest label that the model avoids, outside the auxiliary
     points; of a language model, percent of the cross entropy of the labels' frequencies. NaN where there is
     nothing to avoid."""
+    accuracy_by_class: list[float]
+    """Percent of each class's test points outside the auxiliary ones, NaN for a class that has no others;
+    empty for a language model."""
 
 
 def evaluate(network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None) -> Evaluation:
@@ -59,24 +62,15 @@ def _evaluate(network: Network, dataset: Dataset, auxiliary: Auxiliary | None) -
         None if auxiliary is None else _attack_accuracy(network, auxiliary),
         loss,
         error_avoided(dataset.test.y[rest], accuracy_rest, loss),
+        _by_class(hit, dataset.test.y, rest, dataset.classes),
     )
 
 
-def class_accuracies(
-    network: Network, params: Vector, dataset: Dataset, auxiliary: Auxiliary | None
-) -> list[float]:
-    """Percent right in each class's test points without the auxiliary ones, NaN where none is left.
-
-    Empty for a language model.
-    """
-    truth, rest = dataset.test.y, _rest(dataset, auxiliary)
+def _by_class(hit: Tensor, truth: Tensor, rest: Tensor, classes: int) -> list[float]:
     if truth.ndim > 1:
         return []
-    with network.evaluating():
-        network.bind(params)
-        hits = [_hits(logits, y) for logits, y in _outputs(network, dataset.test.x, truth, dataset.inputs)]
-    right = truth[rest & (torch.cat(hits) > 0)].bincount(minlength=dataset.classes)
-    total = truth[rest].bincount(minlength=dataset.classes)
+    right = truth[rest & (hit > 0)].bincount(minlength=classes)
+    total = truth[rest].bincount(minlength=classes)
     return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
 
 

@@ -60,7 +60,7 @@ def answer(tuned: Tuned) -> str:
         f"{point.defense} with {settings}",
         f"  unattacked: {found.unattacked:.1f} % test accuracy",
         f"  under attack, {share}: {found.test_accuracy:.1f} % test accuracy, "
-        f"{tuned.loss:.1f} points below the best unattacked run of any defense;",
+        f"{round(tuned.loss, 1) + 0.0:.1f} points below the best unattacked run of any defense;",
         f"  {found.worst_attack_accuracy:.1f} % success of the worst attack ({found.worst_attack}); "
         f"seeds: {len(found.seeds)}",
     ]

@@ -32,7 +32,7 @@ class ClientReport(NamedTuple):
             return f"{self.client}: left out: {self.problem}"
         clipped = f"clipped to {self.clip:.3g} of its norm {self.norm:.4g}" if self.clip < 1 else "accepted"
         return f"{self.client}: {clipped}" + (
-            "" if math.isnan(self.share) else f", {100 * self.share:.3g} % used"
+            "" if math.isnan(self.share) else f", {100 * self.share:.3g} % in the aggregate"
         )
 
 

@@ -96,7 +96,9 @@ def numbers(key: str, values: list[Any]) -> list[str]:
         if isinstance(value, float):
             if whole:
                 return str(int(value))
-            return f"{value:.2e}" if tiny or largest >= 1e6 else f"{value:.{decimals}f}"
+            return (
+                f"{value:.2e}" if tiny or largest >= 1e6 else f"{round(value, decimals) + 0.0:.{decimals}f}"
+            )
         return str(value)
 
     return [text(value) for value in values]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparsefed.core.memories import leaves
 from sparsefed.defenses.privacy import Exposure
-from sparsefed.federation.metrics import class_accuracies, outsized_impact
+from sparsefed.federation.metrics import Evaluation, outsized_impact
 from sparsefed.federation.round import Federation, ServerState
 from sparsefed.runs.record import Row
 
@@ -52,7 +52,8 @@ METRICS = (
 
 
 LEARNED = 5.0
-"""Percent of the avoidable error that a model must avoid to count as trained."""
+"""Percent of the errors of a guess that a model must avoid to count as trained; the best guess is to name the
+commonest label. Where that is the best that anyone can do, the outcome says no more than this."""
 
 
 def is_ruined(fed: Federation, state: ServerState, row: Row) -> bool:
@@ -72,10 +73,7 @@ def compose(fed: Federation, state: ServerState, twin: ServerState | None, rows:
         "digest": fed.spec.digest(),
         "outcome": _outcome(ruined, final, len(skipped) == len(rows)),
         "rounds": state.round,
-        **{
-            name: final.get(name)
-            for name in ("test_accuracy", "test_accuracy_rest", "attack_accuracy", "loss", "error_avoided")
-        },
+        **{name: final.get(name) for name in Evaluation._fields},
         "clients": len(fed.population),
         "compromised": int(fed.compromised.sum()),
         "params": fed.network.size,
@@ -100,7 +98,7 @@ def _outcome(ruined: bool, final: Row, none_done: bool) -> str:
     if none_done:
         return "every round skipped"
     avoided = final["error_avoided"]
-    return "trained" if avoided is None or avoided >= LEARNED else "did not converge"
+    return "trained" if avoided is None or avoided >= LEARNED else "no better than guessing"
 
 
 def _stretches(rows: list[Row]) -> Row:
@@ -144,11 +142,8 @@ def _persistence(fed: Federation, looks: list[Row]) -> Row:
 def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: Row) -> Row:
     """How far the attack moved the model from the one it would have been (Definition 2), and its price."""
     difference = state.params - twin.params
-    ours, theirs = (
-        class_accuracies(fed.network, params, fed.dataset, fed.auxiliary)
-        for params in (state.params, twin.params)
-    )
-    lost = [plain(_lost(before, after)) for before, after in zip(theirs, ours, strict=True)]
+    theirs, ours = (final.get(key) or [] for key in ("twin_accuracy_by_class", "accuracy_by_class"))
+    lost = [_lost(before, after) for before, after in zip(theirs, ours, strict=True)]
     return {
         "stealth_loss": _lost(final.get("twin_test_accuracy_rest"), final.get("test_accuracy_rest")),
         "stealth_loss_by_class": lost,
@@ -160,7 +155,8 @@ def _twin_result(fed: Federation, state: ServerState, twin: ServerState, final: 
 
 
 def _lost(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else before - after
+    """Percentage points between two shares, without what subtraction leaves of equal ones."""
+    return None if before is None or after is None else round(before - after, 9) + 0.0
 
 
 def _privacy(fed: Federation) -> Row:
@@ -213,4 +209,6 @@ def plain(value: Any) -> Any:
     """A value as JSON can hold it: NumPy's and PyTorch's numbers as Python's, None for NaN and infinity."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
         value = value.tolist()
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -103,7 +103,7 @@ def voting_plan(path: Path, groups: list[int], changes: tuple[str, ...] = ()) ->
 
     The file holds an experiment, or has one under `base` as a table has.
     """
-    base, origin = read_base(path, read_toml(path, "an experiment"), changes)
+    base, origin = read_base(path, read_toml(path, "an experiment or a table"), changes)
     entries = {f"{count} groups": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
     seeds = [base.get("seed", 0)]
     return read_from(Plan(title=path.stem, seeds=seeds, base=base, certificates=entries), origin)
