@@ -40,6 +40,9 @@ def run(
 ) -> None:
     """Run an experiment; resume it if it was interrupted; show the result if it has finished.
 
+    On several processes: `torchrun --nproc-per-node 4 -m sparsefed run FILE`, with the same result for any
+    number of them up to 8.
+
     Example: `sparsefed run examples/digits.toml --set rounds=100`
 
     Parameters
@@ -67,19 +70,25 @@ def run(
 
     """
     from sparsefed.cli.looks import print_run
+    from sparsefed.core.ranks import launched
     from sparsefed.federation.experiment import read_experiment
     from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record, find_record
-    from sparsefed.runs.simulate import play
+    from sparsefed.runs.simulate import finished, play
 
     keep_memory()
-    experiment = read_experiment(spec, set_)
-    if verify:
-        experiment = experiment.but(aggregation=experiment.aggregation.verified())
-    folder = Record(runs, experiment).folder
-    with resumable(folder):
-        rows = _tracked(play(experiment, runs, fresh, threads), experiment, tensorboard, wandb)
-        result = watched(spec.stem, experiment.rounds, rows)
+    with launched() as ranks:
+        experiment = read_experiment(spec, set_)
+        if verify:
+            experiment = experiment.but(aggregation=experiment.aggregation.verified())
+        folder = Record(runs, experiment).folder
+        with resumable(folder):
+            rows = play(experiment, runs, fresh, threads, ranks)
+            if ranks is not None and not ranks.leads:
+                finished(rows)
+                return
+            rows = _tracked(rows, experiment, tensorboard, wandb)
+            result = watched(spec.stem, experiment.rounds, rows)
     result = {"name": spec.stem, **result, "folder": str(folder)}
     say_json(result) if json_ else print_run(find_record(folder))
 

@@ -54,7 +54,8 @@ class Bulyan(Aggregate):
         return self._combine(rows, self.selected(rows))
 
     def _combine(self, rows: Dense, selected: Tensor) -> Vector:
-        return mean_near_median(rows.matrix, rows.count - 4 * self.f, rows.factors, selected)
+        kept = rows.count - 4 * self.f
+        return rows.columnwise(lambda block: mean_near_median(block, kept, rows.factors, selected))
 
     def shares(self, updates: Updates) -> PerClient:
         rows = updates.as_dense()
@@ -69,7 +70,7 @@ class PaperBulyan(Bulyan):
         return PaperKrum(f=self.f)
 
     def _combine(self, rows: Dense, selected: Tensor) -> Vector:
-        return trimmed_mean(rows.matrix, self.f, rows.factors, selected)
+        return rows.columnwise(lambda block: trimmed_mean(block, self.f, rows.factors, selected))
 
     def shares(self, updates: Updates) -> PerClient:
         rows, selected = updates.as_dense(), self.selected(updates)

@@ -51,7 +51,7 @@ class Krum(Aggregate):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows, best = updates.as_dense(), self.selected(updates)[0]
-        return rows.matrix[best] * (1.0 if rows.factors is None else float(rows.factors[best]))
+        return rows.row(int(best)) * (1.0 if rows.factors is None else float(rows.factors[best]))
 
     def shares(self, updates: Updates) -> PerClient:
         shares = torch.zeros(updates.count, dtype=torch.float64)

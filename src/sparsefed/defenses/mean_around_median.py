@@ -28,7 +28,8 @@ class MeanAroundMedian(Aggregate):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = finite_rows(self, updates, least=2 * self.f + 1)
-        return mean_near_median(rows.matrix, rows.count - self.f, rows.factors)
+        kept = rows.count - self.f
+        return rows.columnwise(lambda block: mean_near_median(block, kept, rows.factors))
 
     def shares(self, updates: Updates) -> PerClient:
         rows = updates.as_dense()

@@ -20,7 +20,7 @@ class Median(Aggregate):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = finite_rows(self, updates, least=1)
-        return median(rows.matrix, rows.factors)
+        return rows.columnwise(lambda block: median(block, rows.factors))
 
     def shares(self, updates: Updates) -> PerClient:
         return ranked_shares(updates.as_dense(), (updates.count - 1) // 2, updates.count // 2 + 1)

@@ -32,7 +32,7 @@ def central_shares(rows: Dense, count: int, among: Tensor) -> PerClient:
 def _sample(rows: Dense) -> np.ndarray:
     """The values of some coordinates, `[coordinates, clients]`."""
     columns = np.unique(np.linspace(0, rows.size - 1, SAMPLE).astype(np.int64))
-    values = rows.matrix.index_select(1, torch.from_numpy(columns).to(rows.matrix.device))
+    values = rows.columns(columns)
     values = values if rows.factors is None else values * rows.factors[:, None]
     return np.ascontiguousarray(values.double().cpu().numpy().T)
 

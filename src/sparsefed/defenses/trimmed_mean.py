@@ -31,7 +31,7 @@ class TrimmedMean(Aggregate):
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = finite_rows(self, updates, least=2 * self.f + 1)
-        return trimmed_mean(rows.matrix, self.f, rows.factors)
+        return rows.columnwise(lambda block: trimmed_mean(block, self.f, rows.factors))
 
     def shares(self, updates: Updates) -> PerClient:
         return ranked_shares(updates.as_dense(), self.f, updates.count - self.f)

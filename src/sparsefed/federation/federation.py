@@ -12,6 +12,7 @@ from sparsefed.attacks import Attack, Auxiliary, Nothing
 from sparsefed.clients import LocalData
 from sparsefed.core.errors import SpecError
 from sparsefed.core.origin import origin_of
+from sparsefed.core.ranks import Ranks
 from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
@@ -52,6 +53,8 @@ class Federation:
     auxiliary: Auxiliary | None
     compromised: np.ndarray
     """Mask of the compromised clients, bool `[clients]`."""
+    ranks: Ranks | None = None
+    """The processes over which the honest clients are spread; None where this one computes them all."""
 
     @classmethod
     def of(cls, spec: Experiment) -> "Federation":

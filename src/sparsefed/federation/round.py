@@ -9,6 +9,7 @@ import torch
 
 from sparsefed.attacks import Grant, Server, View
 from sparsefed.clients import LocalData, Work
+from sparsefed.clients.sharded import updates_of
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.origin import origin_of
 from sparsefed.core.seeds import Stream, seeded, torch_generator
@@ -64,7 +65,7 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     with about("attack", "presence"):
         bad = fed.attacking(cohort, t) & poisoned
     work = Work(fed.network, state.params, data.of(~bad), lr, spec.seed, t)
-    honest = spec.clients.updates(work)  # uᵢ ← θ − θᵢ
+    honest = updates_of(spec.clients, work, fed.ranks)  # uᵢ ← θ − θᵢ
     honest = honest.as_dense() if spec.defense.needs_rows else honest
     attacker = state.attacker
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)

@@ -119,6 +119,11 @@ class Dense(Updates):
         if raw_norms is not None:  # the norms of the matrix's rows, where someone has computed them already
             self._raw_norms = raw_norms
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the matrix."""
+        return self.matrix.dtype
+
     @cached_property
     def _raw_norms(self) -> PerClient:
         if _is_one_row_repeated(self.matrix):
@@ -145,16 +150,36 @@ class Dense(Updates):
         if not bool((norms > clip_norm).any()):
             return self
         factors = clip_factors(norms, clip_norm) * (1.0 if self.factors is None else self.factors)
-        matrix, raw, roll = self.matrix, self._raw_norms, self.roll
-        limits = torch.finfo(matrix.dtype)  # a row so long that its factor has few digits is written anew
+        raw, limits = self._raw_norms, torch.finfo(self.dtype)
+        # a row so long that its factor has few digits is written anew
         extreme = (factors > 0) & ((factors < limits.tiny / limits.eps) | (raw >= torch.finfo(raw.dtype).max))
         if bool(extreme.any()):
-            matrix, raw = matrix.clone(), torch.where(extreme, clip_norm, raw)
-            for row in extreme.nonzero()[:, 0].tolist():
-                matrix[row] = with_norm(matrix[row], clip_norm)
-            factors = torch.where(extreme, 1.0, factors)
-        roll = roll._replace(sent=norms if roll.sent is None else roll.sent)
+            raw, factors = torch.where(extreme, clip_norm, raw), torch.where(extreme, 1.0, factors)
+        return self._scaled(factors, raw, extreme, clip_norm)
+
+    def _scaled(self, factors: PerClient, raw: PerClient, extreme: Tensor, clip_norm: float) -> "Dense":
+        """The same rows with new factors and norms, those that are `extreme` written anew."""
+        matrix = self.matrix.clone() if bool(extreme.any()) else self.matrix
+        for row in extreme.nonzero()[:, 0].tolist():
+            matrix[row] = with_norm(matrix[row], clip_norm)
+        roll = self.roll._replace(sent=self.norms() if self.roll.sent is None else self.roll.sent)
         return Dense(matrix, factors, raw, self.weights, roll, aside=self.aside)
+
+    def columnwise(self, reduce: Callable[[Matrix], Vector]) -> Vector:
+        """`reduce` of the matrix without its factors, for one that looks at each column by itself."""
+        return reduce(self.matrix)
+
+    def columns(self, places: np.ndarray) -> Matrix:
+        """Some columns of the matrix without its factors, `places` in ascending order."""
+        return self.matrix.index_select(1, torch.from_numpy(places).to(self.matrix.device))
+
+    def row(self, client: int) -> Vector:
+        """One row of the matrix without its factor."""
+        return self.matrix[client]
+
+    def stacked(self, other: "Dense", raw_norms: PerClient) -> "Dense":
+        """These updates and then the others, which have the norms `raw_norms`."""
+        return Dense(torch.cat([self.rows(), other.rows()]), raw_norms=raw_norms)
 
     def as_dense(self) -> "Dense":
         return self
@@ -220,7 +245,7 @@ class Joined(Updates):
 
     @cached_property
     def _dense(self) -> Dense:
-        return Dense(torch.cat([self.first.rows(), self.second.rows()]), raw_norms=self.norms())
+        return self.first.as_dense().stacked(self.second.as_dense(), self.norms())
 
     def as_dense(self) -> Dense:
         self._dense.aside = self.aside

@@ -5,11 +5,13 @@ stand around it without callbacks.
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.origin import origin_of
+from sparsefed.core.ranks import BLOCKS, Ranks, told
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.metrics import Evaluation, evaluate
 from sparsefed.federation.round import Federation, RoundReport, ServerState, run_round
@@ -53,21 +55,28 @@ def play(
     runs: Path | str | None = None,
     fresh: bool = False,
     threads: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Generator[Row, None, Row]:
-    """`simulate`, seen round by round: yields a row per round done now, returns the result."""
-    with opened(experiment, runs, fresh) as journal:
-        if journal.result is not None:
-            return journal.result
-        return (yield from _rounds(Federation.of(experiment), journal, threads))
+    """`simulate`, seen round by round: yields a row per round done now, returns the result.
+
+    With `ranks`, the honest clients are spread over those processes, all of which play the same experiment;
+    the first of them keeps the folder.
+    """
+    with opened(experiment, runs if ranks is None or ranks.leads else None, fresh) as journal:
+        result = told(ranks, journal.result)
+        if result is not None:
+            return result
+        return (yield from _rounds(replace(Federation.of(experiment), ranks=ranks), journal, threads))
 
 
 def _rounds(fed: Federation, journal: Journal, threads: int | None) -> Generator[Row, None, Row]:
     start = fed.initial_state
     twin = start if fed.spec.twin and fed.spec.attack is not None else None
-    state, twin, rows = journal.begin(Saved(start, twin, []))
-    threads = threads or begun_with(rows) or worthwhile_threads(fed)
+    state, twin, rows = told(fed.ranks, journal.begin(Saved(start, twin, [])))
+    threads = threads or begun_with(rows) or (1 if fed.ranks is not None else worthwhile_threads(fed))
     with computing_with(threads):  # of every stretch: a run may go on elsewhere
-        news = {"environment": environment(fed.spec.device)}
+        where = environment(fed.spec.device) | ({} if fed.ranks is None else {"blocks": BLOCKS})
+        news = {"environment": where}
     while state.round < fed.spec.rounds and not (rows and is_ruined(fed, state, rows[-1])):
         with computing_with(threads):
             state, report = run_round(fed, state)
