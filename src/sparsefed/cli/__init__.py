@@ -32,6 +32,7 @@ for command in (
     theory.certify,
     search.frontier,
     search.tune,
+    search.audit,
 ):
     app.command(command)
 app.command(looks.list_, name="list")

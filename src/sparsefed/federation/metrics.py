@@ -13,7 +13,7 @@ from sparsefed.data import Dataset
 from sparsefed.models.network import IGNORED, Network, mean_cross_entropy
 from sparsefed.models.passes import examples_per_pass, is_separable
 
-__all__ = ["Evaluation", "error_avoided", "evaluate", "outsized_impact"]
+__all__ = ["Evaluation", "aimed_hits", "error_avoided", "evaluate", "outsized_impact"]
 
 BATCH = 1000
 
@@ -72,6 +72,14 @@ def _by_class(hit: Tensor, truth: Tensor, rest: Tensor, classes: int) -> list[fl
     right = truth[rest & (hit > 0)].bincount(minlength=classes)
     total = truth[rest].bincount(minlength=classes)
     return [_percent(part, whole) for part, whole in zip(right, total, strict=True)]
+
+
+def aimed_hits(network: Network, params: Vector, auxiliary: Auxiliary) -> Tensor:
+    """Which of the points that the attacker aims at get the label that it wants, bool `[points]`."""
+    inputs, labels = auxiliary.aims
+    with network.evaluating():
+        network.bind(params)
+        return torch.cat([_hits(z, y) > 0 for z, y in _outputs(network, inputs, labels, lambda x: x)])
 
 
 def error_avoided(labels: Tensor, accuracy: float, loss: float) -> float:

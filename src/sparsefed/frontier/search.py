@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparsefed.core.errors import SparseFedError, SpecError
 from sparsefed.federation.experiment import Experiment
@@ -18,7 +18,7 @@ from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Record, Row
 from sparsefed.runs.simulate import simulate
 
-__all__ = ["LOSSES", "Progress", "frontier"]
+__all__ = ["LOSSES", "Progress", "frontier", "searched"]
 
 LOSSES = (2.0, 5.0, 1.0, 0.5)
 """Points of test accuracy below the best unattacked run that a defense may cost, the most telling first."""
@@ -49,8 +49,25 @@ def frontier(
     return (yield from work.report())
 
 
+def searched(
+    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+) -> Generator[Progress, None, dict[str, dict[str, Any]]]:
+    """Search only: the settings of each defense that hold most at the first of `LOSSES`.
+
+    A defense without a setting that was tried to its end is left out. Raises `SpecError` where all are.
+    """
+    work = _Work(plan, runs, budget, jobs, threads)
+    work.searching = 1.0
+    yield from work.search()
+    finals = [_finalists(study, work.best(study))[:1] for study in work.studies]
+    return {final.study.defense: final.settings for found in finals for final in found}
+
+
 class _Work:
     """The studies of a plan, and what was spent on them."""
+
+    searching = _SEARCH
+    """The share of the budget that is spent on searching."""
 
     def __init__(self, plan: Plan, runs: Path, budget: Budget, jobs: int, threads: int) -> None:
         self.plan, self.runs, self.budget, self.jobs, self.threads = plan, runs, budget, jobs, threads
@@ -78,7 +95,7 @@ class _Work:
 
     def search(self) -> Iterator[Progress]:
         """Turn the knobs of every defense in turn until the search's part of the budget is used."""
-        limit, running = self.budget.part(_SEARCH), dict[str, Trial]()
+        limit, running = self.budget.part(self.searching), dict[str, Trial]()
         waiting: list[Trial] = []
 
         def feed() -> Iterator[tuple[str, Experiment]]:
@@ -102,7 +119,7 @@ class _Work:
                 trial.give_up()
             elif not trial.record(result):
                 waiting.append(trial)
-            yield Progress(_SEARCH * (1 - limit.left(self.spent)), key)
+            yield Progress(self.searching * (1 - limit.left(self.spent)), key)
         if not any(study.finished() for study in self.studies):
             runs = 1 + len(self.studies[0].goal.attacks)
             raise SpecError(
@@ -112,7 +129,7 @@ class _Work:
 
     def report(self) -> Generator[Progress, None, list[Point]]:
         """Run the best settings again with other seeds, on the test set, and with twice the rounds."""
-        finalists = [final for study in self.studies for final in _finalists(study, self._best(study))]
+        finalists = [final for study in self.studies for final in _finalists(study, self.best(study))]
         found: dict[tuple[int, int, int], dict[str, Row]] = {}
         tasks: dict[str, tuple[tuple[int, int, int], str]] = {}
 
@@ -132,7 +149,7 @@ class _Work:
             where, attack = tasks[key]
             if result is not None:
                 found.setdefault(where, {})[attack] = result
-            yield Progress(1 - (1 - _SEARCH) * self.budget.left(self.spent), key)
+            yield Progress(1 - (1 - self.searching) * self.budget.left(self.spent), key)
         return [self._point(place, final, found) for place, final in enumerate(finalists)]
 
     def _order(self, finalists: "list[_Finalist]") -> Iterator[tuple[int, int, int]]:
@@ -167,7 +184,7 @@ class _Work:
 
         return Point(goal.name, study.share, study.defense, final.settings, final.searched, at(1), at(2))
 
-    def _best(self, study: Study) -> float:
+    def best(self, study: Study) -> float:
         """The best unattacked test accuracy of any defense in the same search."""
         peers = [
             peer for peer in self.studies if (peer.share, peer.goal.name) == (study.share, study.goal.name)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sparsefed.core.errors import RunError
 from sparsefed.core.files import append_whole, readable_errors, write_atomically
+from sparsefed.core.types import Vector
 from sparsefed.federation.experiment import Experiment
-from sparsefed.federation.round import ServerState
+from sparsefed.federation.round import Federation, ServerState
 from sparsefed.runs.record import (
     FORMAT,
     Record,
@@ -27,7 +28,7 @@ from sparsefed.runs.record import (
 )
 from sparsefed.runs.states import named, packed, restored, unpacked
 
-__all__ = ["Journal", "Saved", "opened"]
+__all__ = ["Journal", "Saved", "final_params", "opened"]
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -75,6 +76,12 @@ def opened(experiment: Experiment, runs: Path | str | None, fresh: bool = False)
         yield journal
     finally:
         journal.close()
+
+
+def final_params(fed: Federation, runs: Path) -> Vector:
+    """θ after the last round that was done of a federation's run in the folder `runs`."""
+    with opened(fed.spec, runs) as journal:
+        return journal.begin(Saved(fed.initial_state, None, [])).state.params
 
 
 class _Folder(Journal):

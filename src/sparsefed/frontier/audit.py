@@ -1,0 +1,276 @@
+"""The audit of one model: how many compromised clients each attack needs against which server.
+
+Three servers are tried: none of the known defenses, a clip, and SparseFed, the last two with settings that a
+search found best. Every number comes from an ordinary run that is kept and can be repeated.
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from sparsefed.attacks import Attack, Colluding
+from sparsefed.core.errors import SpecError
+from sparsefed.core.knobs import knobs_of
+from sparsefed.defenses import Mean
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.metrics import aimed_hits
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.certified import Certified, certified
+from sparsefed.frontier.goals import Goal, goals_of
+from sparsefed.frontier.plan import DEFENSES, Plan, for_search, with_settings
+from sparsefed.frontier.points import FALLEN
+from sparsefed.frontier.search import Progress, searched
+from sparsefed.protocol.anchors import Unanchored
+from sparsefed.protocol.clips import Unclipped
+from sparsefed.runs.journal import final_params
+from sparsefed.runs.record import Record
+from sparsefed.runs.simulate import simulate
+
+__all__ = ["Audit", "Server", "Siege", "Taken", "audit", "usual"]
+
+_UNDEFENDED, _CLIP, _SPARSEFED = "no defense", "clip", "SparseFed"
+_ASSUMED = 0.1
+"""The share of compromised clients that the search for settings assumes."""
+_PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Multiples of the experiment's learning rate that the undefended server is tried with."""
+
+
+class Server(NamedTuple):
+    """A server with its settings, and what it is worth when nobody attacks."""
+
+    name: str
+    experiment: Experiment
+    test_accuracy: float
+    """Percent, without an attack."""
+    honest_norm: float
+    """Median ℓ2 norm of the honest updates."""
+
+
+class Siege(NamedTuple):
+    """One attack on one server, with more and more compromised clients."""
+
+    server: str
+    goal: str
+    attack: str
+    tried: dict[int, float]
+    """The attack's success in percent, by the number of compromised clients."""
+
+    @property
+    def needed(self) -> int | None:
+        """The fewest compromised clients tried with which it succeeds on more than 20 %; None if none did."""
+        return min((m for m, success in self.tried.items() if success > FALLEN), default=None)
+
+
+class Taken(NamedTuple):
+    """What the best attack on chosen points takes from the clipping server."""
+
+    compromised: int
+    """With how many compromised clients."""
+    classes: dict[str, float]
+    """Percent of the targeted points of each class that get the attacker's label, most first."""
+
+
+class Audit(NamedTuple):
+    """What an audit found."""
+
+    clients: int
+    """How many clients the federation has."""
+    cohort: int
+    rounds: int
+    servers: list[Server]
+    sieges: list[Siege]
+    taken: Taken | None
+    """Which classes are easiest to take."""
+    certified: Certified
+    """What no attack can change."""
+
+    def fewest(self, server: str, goal: str) -> Siege:
+        """The attack of a goal that needs fewest compromised clients; of several the most successful one."""
+        own = [siege for siege in self.sieges if (siege.server, siege.goal) == (server, goal)]
+        return min(own, key=lambda s: (s.needed or self.clients + 1, -max(s.tried.values())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for machines."""
+        return {
+            "clients": self.clients,
+            "cohort": self.cohort,
+            "rounds": self.rounds,
+            "servers": [
+                {"name": s.name, "test_accuracy": s.test_accuracy, "experiment": s.experiment.to_dict()}
+                for s in self.servers
+            ],
+            "attacks": [
+                {
+                    **siege._asdict(),
+                    "needed": siege.needed,
+                    "tried": {str(m): v for m, v in siege.tried.items()},
+                }
+                for siege in self.sieges
+            ],
+            "taken": None if self.taken is None else self.taken._asdict(),
+            "certified": self.certified._asdict(),
+        }
+
+
+def usual(model: str, data: Path) -> Experiment:
+    """A federation for a model and an archive of examples about which nothing else is known."""
+    if data.suffix != ".npz":
+        raise SpecError(
+            f"{data}: expected an .npz archive; for other data write an experiment and audit that"
+        )
+    tree: dict[str, Any] = {"data": {"type": "Npz", "path": str(data)}, "model": {"type": model}}
+    tree |= {"rounds": 150, "cohort": 1, "partition": {"type": "IID", "clients": 1}}
+    tree |= {"schedule": {"type": "Triangular", "peak": 0.2}, "defense": {"type": "Mean", "momentum": 0.9}}
+    dataset = Experiment(**tree).data.load()
+    examples = len(dataset.train.y)
+    clients = max(2, min(1000, examples // 5))
+    owners = dataset.train.users
+    if owners is not None:
+        clients, tree["partition"] = len(set(owners.tolist())), {"type": "Natural"}
+    else:
+        tree["partition"] = {"type": "IID", "clients": clients}
+    return Experiment(**tree | {"cohort": min(clients, max(10, min(100, clients // 10)))})
+
+
+def audit(
+    base: Experiment, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+) -> Generator[Progress, None, Audit]:
+    """Choose the servers' settings within `budget`, attack each with growing numbers of clients, certify.
+
+    An audit that was stopped resumes, and no run is done twice. Raises `SpecError` where the model does not
+    learn or no settings were found within the budget.
+    """
+    work = _Work(base, runs)
+    experiments = {_UNDEFENDED: (yield from work.undefended())}
+    experiments |= yield from work.tuned(budget, jobs, threads)
+    servers, sieges = [], []
+    for place, (name, experiment) in enumerate(experiments.items()):
+        servers.append(work.unattacked(name, experiment))
+        for goal, attack in work.attacks:
+            yield Progress(0.5 + 0.5 * place / len(experiments), f"{name}, {attack}")
+            sieges.append(Siege(name, goal, attack, work.climbed(servers[-1], goal, attack)))
+    yield Progress(1.0, "certificate")
+    found = Audit(
+        clients=work.clients,
+        cohort=base.cohort,
+        rounds=base.rounds,
+        servers=servers,
+        sieges=sieges,
+        taken=None,
+        certified=certified(servers[1].experiment, work.ladder),
+    )
+    return found._replace(taken=work.taken(found, servers[1]))
+
+
+class _Work:
+    """The federation of an audit, and the runs that answer its questions."""
+
+    def __init__(self, base: Experiment, runs: Path) -> None:
+        self.base, self.runs = base, runs
+        fed = Federation.of(base.but(attack=None))
+        self.dataset, self.clients = fed.dataset, len(fed.population)
+        self.attacks = [
+            (name, attack) for name, goal in self.goals(_ASSUMED).items() for attack in goal.attacks
+        ]
+        """Every attack with its goal, by name."""
+        steps = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
+        self.ladder = [m for m in steps if m <= self.clients // 2] or [1]
+        """1, 2, 5, 10, 20, … compromised clients, up to half of all."""
+
+    def goals(self, share: float) -> dict[str, Goal]:
+        return goals_of(self.base, self.dataset, share)
+
+    def undefended(self) -> Generator[Progress, None, Experiment]:
+        """The plain mean, at the learning rate with the best validation accuracy."""
+        plain = self.base.but(attack=None, clip=Unclipped(), defense=Mean(momentum=0.9), anchor=Unanchored())
+        rate = next((key for key in knobs_of(plain) if key.startswith("schedule.")), None)
+        found: list[tuple[float, Experiment]] = []
+        for pace in _PACES if rate else (1.0,):
+            faster = plain
+            if rate:
+                now = getattr(plain.schedule, rate.partition(".")[2])
+                faster = with_settings(plain, {rate: pace * now})
+            result = simulate(for_search(faster), self.runs)
+            yield Progress(0.0, f"no defense, learning rate × {pace:g}")
+            if result["outcome"] == "trained":
+                found.append((result["test_accuracy"] or 0.0, faster))
+        if not found:
+            wanted = f"a model that learns in {self.base.rounds} rounds without an attack"
+            raise SpecError(f"expected {wanted}, found none at any learning rate; allow more rounds")
+        return max(found, key=lambda item: item[0])[1]
+
+    def tuned(
+        self, budget: Budget, jobs: int, threads: int
+    ) -> Generator[Progress, None, dict[str, Experiment]]:
+        """The clip and SparseFed with the settings that the search found best."""
+        defenses = {name: dict(DEFENSES[name]) for name in (_CLIP, _SPARSEFED)}
+        goal = self.attacks[0][0]
+        plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[_ASSUMED], goals=[goal])
+        settings = yield from _halved(searched(plan, self.runs, budget, jobs, threads))
+        if missing := defenses.keys() - settings.keys():
+            found = f"found none for {', '.join(sorted(missing))}"
+            raise SpecError(f"budget: expected enough for one setting of each defense, {found}")
+        return {name: with_settings(plan.experiment(name), found) for name, found in settings.items()}
+
+    def unattacked(self, name: str, experiment: Experiment) -> Server:
+        """The server when nobody attacks."""
+        result = simulate(experiment, self.runs)
+        norms = [row["honest_norm"] for row in Record(self.runs, experiment).rows() if row["honest_norm"]]
+        return Server(name, experiment, result["test_accuracy"] or 0.0, median(norms) if norms else 1.0)
+
+    def attack_on(self, server: Server, goal: Goal, name: str) -> Attack:
+        """One attack of a goal; without a clip its uploads are as long as those of a whole cohort."""
+        attack = goal.attacks[name]
+        if isinstance(server.experiment.clip, Unclipped) and isinstance(attack.method, Colluding):
+            return attack.but(method=attack.method.but(norm=self.base.cohort * server.honest_norm))
+        return attack
+
+    def climbed(self, server: Server, goal: str, attack: str) -> dict[int, float]:
+        """The attack's success at the rungs that a bisection asks for, as if more attackers did more."""
+        tried = dict[int, float]()
+        low, high = 0, len(self.ladder)
+        while low < high:
+            middle = (low + high) // 2
+            m = self.ladder[middle]
+            tried[m] = self.success(server, goal, attack, m)
+            low, high = (low, middle) if tried[m] > FALLEN else (middle + 1, high)
+        return dict(sorted(tried.items()))
+
+    def success(self, server: Server, goal: str, attack: str, compromised: int) -> float:
+        """What the attack reaches with so many clients, in percent."""
+        wanted = self.goals(compromised / self.clients)[goal]
+        result = simulate(server.experiment.but(attack=self.attack_on(server, wanted, attack)), self.runs)
+        if result["outcome"] == "diverged":
+            return 100.0
+        accuracy, hit = result["test_accuracy_rest"], result["attack_accuracy"]
+        return wanted.damage(accuracy or 0.0, hit, server.test_accuracy)
+
+    def taken(self, found: Audit, server: Server) -> Taken | None:
+        """The classes that the best attack on chosen points takes; None where examples have no class."""
+        goal = self.attacks[0][0]
+        siege = found.fewest(server.name, goal)
+        m = siege.needed or max(siege.tried)
+        attack = self.attack_on(server, self.goals(m / self.clients)[goal], siege.attack)
+        fed = Federation.of(server.experiment.but(attack=attack))
+        aimed, truth = fed.auxiliary, fed.dataset.test.y
+        if aimed is None or truth.ndim > 1 or not len(aimed.test_positions):
+            return None
+        hits = aimed_hits(fed.network, final_params(fed, self.runs), aimed).double()
+        truth = truth[torch.from_numpy(aimed.test_positions)]
+        names = fed.dataset.labels or tuple(map(str, range(fed.dataset.classes)))
+        shares = {names[label]: 100 * float(hits[truth == label].mean()) for label in truth.unique().tolist()}
+        return Taken(m, dict(sorted(shares.items(), key=lambda item: -item[1])))
+
+
+def _halved(steps: Generator[Progress, None, dict[str, Any]]) -> Generator[Progress, None, dict[str, Any]]:
+    """The steps of a search as the first half of an audit."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(0.5 * step.share, step.what)

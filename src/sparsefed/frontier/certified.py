@@ -1,0 +1,35 @@
+"""What no attack can change: the strongest certificate that covers an experiment."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sparsefed.certify import Study
+from sparsefed.core.errors import SpecError
+from sparsefed.federation.experiment import Experiment
+
+__all__ = ["Certified", "certified"]
+
+
+class Certified(NamedTuple):
+    """Certified accuracy by the number of compromised clients."""
+
+    accuracy: dict[int, float]
+    """Percent of the test points that no attack by so many clients can change; may be empty."""
+    reason: str = ""
+    """Why there is none."""
+
+
+def certified(experiment: Experiment, numbers: Sequence[int]) -> Certified:
+    """The certificate of an experiment against each number of compromised clients, until nothing is left."""
+    try:
+        study = Study.of(experiment.but(attack=None))
+    except SpecError as problem:
+        return Certified({}, str(problem))
+    if study.points is None:
+        return Certified({}, "only softmax regression has a certificate by the radius")
+    found: dict[int, float] = {}
+    for number in numbers:
+        found[number] = study.against(number).certified or 0.0
+        if found[number] == 0:
+            break
+    return Certified(found)

@@ -1,0 +1,24 @@
+"""Pages of HTML that open from disk: one file, no script from elsewhere, no network."""
+
+from functools import cache
+from typing import Any
+
+__all__ = ["page"]
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("sparsefed.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page(template: str, **content: Any) -> str:
+    """A template of this package, filled in; whatever is text in `content` is escaped."""
+    return _templates().get_template(template).render(**content)
