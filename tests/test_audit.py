@@ -62,7 +62,8 @@ def test_every_attack_is_tried_on_every_server(found: Audit) -> None:
 def test_a_server_without_a_defense_learns_and_falls_to_long_updates_of_a_few_clients(found: Audit) -> None:
     assert found.servers[0].test_accuracy > 80
     needed = found.fewest("no defense", "chosen points").needed
-    assert needed is not None and needed <= 5
+    assert needed is not None
+    assert needed <= 5
 
 
 def test_what_is_needed_is_the_fewest_that_succeeded(found: Audit) -> None:

@@ -220,8 +220,8 @@ def audit(
         Print JSON.
 
     """
-    from sparsefed.core.merge import merged
-    from sparsefed.federation.experiment import Experiment, combined, read_experiment
+    from sparsefed.core.origin import Layer, Typed
+    from sparsefed.federation.experiment import layered, read_experiment
     from sparsefed.frontier.audit import audit as examine, usual
     from sparsefed.frontier.budget import Budget
     from sparsefed.frontier.verdict import as_page, as_text
@@ -232,7 +232,7 @@ def audit(
     if data is None:
         base = read_experiment(Path(subject), set_)
     else:
-        base = Experiment(**merged(usual(subject, data).to_dict(), combined(set_)))
+        base = layered([Layer(usual(subject, data).to_dict()), Typed.of(set_)], f"{subject} on {data}")
     with resumable(runs):
         found = followed("audit", examine(base, runs, limit, jobs, threads or 1))
     if json_:
