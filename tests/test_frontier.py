@@ -280,3 +280,28 @@ def test_changes_reach_the_base_of_a_frontiers_own_file(tmp_path: Path) -> None:
     toml.write_text(tomli_w.dumps({"base": BASE, "defenses": {"clip": CLIP}}))
     assert read_plan(toml, ("rounds=7", "data.type=Digits")).experiment("clip").rounds == 7
     assert read_plan(toml).experiment("clip").rounds == BASE["rounds"]
+
+
+def test_what_a_file_says_of_a_defense_is_tried_first(tmp_path: Path) -> None:
+    stated = {"clip": {"type": "FixedClip", "norm": 0.25}, "defense": {"type": "SparseFed", "k": 7}}
+    only = plan(defenses={"SparseFed": stated})
+    assert only.stated("SparseFed")["clip.norm"] == 0.25
+    said, _ = finished(frontier(only, tmp_path, Budget.of("12 runs")))
+    assert said[0].startswith("SparseFed")
+    first = min(tmp_path.glob("*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
+    tree = json.loads(first.read_text())["experiment"]
+    assert (tree["clip"]["norm"], tree["defense"]["k"]) == (0.25, 7)
+
+
+def test_the_usual_defenses_state_nothing_and_a_value_out_of_range_is_not_tried(tmp_path: Path) -> None:
+    usual = read_plan(_written(tmp_path / "own.toml", BASE))
+    assert usual.stated("clip") == {}
+    wide = plan(defenses={"clip": {"clip": {"type": "FixedClip", "norm": 1e9}}})
+    knob = wide.searchable("clip")["clip.norm"]
+    assert knob.position(1e9, {}) is None
+    assert knob.position(1.0, {}) == 1.0
+
+
+def _written(path: Path, tree: dict) -> Path:
+    path.write_text(tomli_w.dumps(tree))
+    return path

@@ -27,6 +27,11 @@ class Knob(NamedTuple):
             return max(1, round(turned * sizes[self.share_of]))
         return float(f"{turned:.4g}")  # what is printed is what was run
 
+    def position(self, value: float, sizes: Mapping[str, int]) -> float | None:
+        """Where the knob stands at a value of the field; None where that is out of its range."""
+        turned = value / sizes[self.share_of] if self.share_of else value
+        return turned if self.low <= turned <= self.high else None
+
 
 Knobs: TypeAlias = Mapping[str, Knob]
 """A spec's knobs by the names of its fields."""

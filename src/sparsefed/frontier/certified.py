@@ -24,7 +24,7 @@ def certified(experiment: Experiment, numbers: Sequence[int]) -> Certified:
     try:
         study = Study.of(experiment.but(attack=None))
     except SpecError as problem:
-        return Certified({}, str(problem))
+        return Certified({}, str(problem).removeprefix("certificate: "))
     if study.points is None:
         return Certified({}, "only softmax regression has a certificate by the radius")
     found: dict[int, float] = {}

@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,6 +94,16 @@ class Plan(Spec):
             with origin_of(self).about("defenses", defense):
                 raise SpecError("expected a setting with a knob, found none")
         return found
+
+    def stated(self, defense: str) -> dict[str, float]:
+        """The knobs' values that the file itself gives to a defense; none for a defense of `DEFENSES`."""
+        if self.defenses[defense] == DEFENSES.get(defense):
+            return {}
+        tree = self.experiment(defense).to_dict()
+        found: dict[str, Any] = {
+            key: reduce(getitem, key.split("."), tree) for key in self.searchable(defense)
+        }
+        return {key: value for key, value in found.items() if value is not None}
 
     def shares(self) -> list[float]:
         """The shares of compromised clients to study."""

@@ -48,6 +48,7 @@ class Study:
         self.sizes = sizes
         self.knobs: dict[str, Knob] = {} if plan.vary else plan.searchable(defense)
         self._grid = list(plan.grid()) if plan.vary else []
+        self._values = {} if plan.vary else plan.stated(defense)
         self.base = for_search(plan.experiment(defense))
         name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}"
         self._study = optuna.create_study(
@@ -97,6 +98,8 @@ class Study:
             return Trial(self, left.number, left.user_attrs[_SETTINGS])
         if self._grid:
             self._study.enqueue_trial(self._grid[self.count])
+        elif self.count == 0 and (first := self._stated()):
+            self._study.enqueue_trial(first)
         trial = self._study.ask()
         if self._grid:
             settings = self._grid[trial.number]
@@ -107,6 +110,11 @@ class Study:
             }
         trial.set_user_attr(_SETTINGS, settings)
         return Trial(self, trial.number, settings)
+
+    def _stated(self) -> dict[str, float]:
+        """Where the knobs stand in the plan's own file: what it says is tried first."""
+        positions = {key: self.knobs[key].position(value, self.sizes) for key, value in self._values.items()}
+        return {key: position for key, position in positions.items() if position is not None}
 
     def tell(self, trial: "Trial", found: Measured | None) -> None:
         """Record what a trial is worth; None where its settings cannot be run."""

@@ -34,7 +34,7 @@ def as_page(audit: Audit, subject: str, command: str) -> str:
         {
             "goal": goal,
             "attack": attack,
-            "cells": [{"text": _needs(audit, s), "shade": _shade(audit, s)} for s in sieges[attack]],
+            "cells": [{"text": _brief(audit, s), "shade": _shade(audit, s)} for s in sieges[attack]],
         }
         for goal, attack in attacks
     ]
@@ -87,9 +87,15 @@ def _of(audit: Audit, server: str) -> list[Siege]:
 
 def _needs(audit: Audit, siege: Siege) -> str:
     if siege.needed is None:
-        return f"fails with {max(siege.tried)} of {audit.clients} clients"
+        return f"fails with {max(siege.tried):,} of {audit.clients:,} clients"
     share = 100 * siege.needed / audit.clients
-    return f"needs {siege.needed} of {audit.clients} clients ({share:.2g} %)"
+    return f"needs {siege.needed:,} of {audit.clients:,} clients ({share:.2g} %)"
+
+
+def _brief(audit: Audit, siege: Siege) -> str:
+    if siege.needed is None:
+        return f"not with {max(siege.tried):,}"
+    return f"{siege.needed:,}\u00a0({100 * siege.needed / audit.clients:.2g}\u00a0%)"
 
 
 def _shade(audit: Audit, siege: Siege) -> str:
