@@ -12,11 +12,12 @@ import sparsefed as sf
 from sparsefed.certify.votes.ballots import cast
 from sparsefed.certify.votes.certifiers import Certified, Votes
 from sparsefed.certify.votes.groups import Hashed, tally
-from sparsefed.certify.votes.trainers import Ridge, Rounds, Trainer, federation_of, votes_of
+from sparsefed.certify.votes.together import stackable, trained_together
+from sparsefed.certify.votes.trainers import Ridge, Rounds, Trainer, federation_of, trained, votes_of
 from sparsefed.core.errors import RunError, SpecError
 from sparsefed.data import IID, Digits
 from sparsefed.defenses import Krum
-from sparsefed.models import MLP, Linear
+from sparsefed.models import CNN, MLP, Linear
 
 
 def base(**changes) -> sf.Experiment:
@@ -84,20 +85,54 @@ def test_a_group_trains_as_if_there_were_no_other_client():
     assert np.array_equal(Rounds().opinions(poisoned, [group]).votes, Rounds().opinions(fed, [group]).votes)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model": MLP(hidden=(8,)), "cohort": 4, "defense": sf.SparseFed(k=40, momentum=0.5)},
+        {"clients": sf.FedAvg(local_epochs=2, batch_size=5, weight_decay=0.01), "clip": sf.QuantileClip()},
+        {"model": MLP(hidden=(8,)), "defense": sf.Median(), "anchor": sf.InitialModel(stiffness=0.01)},
+    ],
+    ids=["mean", "sampled, SparseFed", "FedAvg, quantile clip", "median, anchored"],
+)
+def test_groups_train_together_as_they_train_alone(changes):
+    fed = sf.Federation.of(base(precision="float64", **changes))
+    feds = [federation_of(fed, group) for group in Hashed(groups=7).members(60, seed=0)]
+    training = stackable(fed)
+    assert training is not None
+    for own, params in zip(feds, trained_together(feds, training), strict=True):
+        assert torch.allclose(params, trained(own), rtol=1e-7, atol=1e-9)
+
+
+def test_models_that_no_stack_helps_train_one_after_the_other():
+    drawing = sf.Federation.of(base(model=CNN(width=2, hidden=4)))
+    assert stackable(drawing) is None
+    groups = Hashed(groups=20).members(60, seed=0)
+    assert Rounds().at_once(drawing, 3) == 1
+    assert Rounds().opinions(drawing, groups[:2]).votes.shape == (2, 500)
+
+
+class ByTwo(Rounds):
+    """Two groups at a time."""
+
+    def at_once(self, fed, clients):
+        return 2
+
+
 def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path):
     fed, groups = sf.Federation.of(base()), Hashed(groups=6).members(60, seed=0)
-    whole, steps = exhausted(cast(fed, Rounds(), groups))
-    assert steps == [1, 2, 3, 4, 5, 6]
-    stopped = cast(fed, Rounds(), groups, tmp_path)
+    whole, steps = exhausted(cast(fed, ByTwo(), groups))
+    assert steps == [2, 4, 6]
+    stopped = cast(fed, ByTwo(), groups, tmp_path)
     next(stopped), next(stopped)
     stopped.close()
-    resumed, steps = exhausted(cast(fed, Rounds(), groups, tmp_path))
-    assert steps == [3, 4, 5, 6]
+    resumed, steps = exhausted(cast(fed, ByTwo(), groups, tmp_path))
+    assert steps == [6]
     assert np.array_equal(resumed.votes, whole.votes)
     (file,) = tmp_path.glob("*.npz")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunError, match="expected the votes of an ensemble, found a damaged file"):
-        exhausted(cast(fed, Rounds(), groups, tmp_path))
+        exhausted(cast(fed, ByTwo(), groups, tmp_path))
 
 
 class Poisoned(Trainer):

@@ -45,6 +45,7 @@ def votes_of(size: int) -> st.SearchStrategy[tuple[int, ...]]:
     return st.tuples(*[st.integers(0, CLASSES - 1)] * size)
 
 
+@settings(max_examples=40)
 @given(votes=st.integers(1, 6).flatmap(votes_of))
 def test_one_group_per_client_is_certified_exactly(votes):
     own = Hashed(groups=len(votes))
@@ -52,7 +53,7 @@ def test_one_group_per_client_is_certified_exactly(votes):
     assert found.tolist() == [least_attack(votes, [{group} for group in range(len(votes))]) - 1]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(votes=votes_of(5), shifts=st.sets(st.integers(0, 4), min_size=2, max_size=3))
 def test_several_groups_per_client_are_certified_soundly(votes, shifts):
     counts = tally(np.array(votes)[:, None], CLASSES)
@@ -65,7 +66,7 @@ def test_several_groups_per_client_are_certified_soundly(votes, shifts):
     assert found >= counted_as_one_group_each - 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(votes=votes_of(4), costs=st.tuples(*[st.integers(1, 3)] * 4))
 def test_votes_that_cost_more_than_one_client_are_certified_exactly_for_whoever_can_pay(votes, costs):
     counts = tally(np.array(votes)[:, None], CLASSES)

@@ -42,12 +42,25 @@ from sparsefed.certify.radius import (
 from sparsefed.certify.report import certificate_table, plot_certificate
 from sparsefed.certify.sparsity import Sparsity, measure, memory_bound, prior_gamma, prior_omega
 from sparsefed.certify.study import Study, certificate
-from sparsefed.certify.votes import Certified, Certifier, Combined, Drawn, Hashed, Ridge, Rounds, Votes
+from sparsefed.certify.votes import (
+    BoundedRidge,
+    Certified,
+    Certifier,
+    Combined,
+    Drawn,
+    Hashed,
+    Private,
+    Ridge,
+    Rounds,
+    Smoothed,
+    Votes,
+)
 
 __all__ = [
     "ADDED",
     "REPLACED",
     "Bound",
+    "BoundedRidge",
     "Certificate",
     "Certified",
     "Certifier",
@@ -60,9 +73,11 @@ __all__ = [
     "LowerBound",
     "OncePerEpoch",
     "Printed",
+    "Private",
     "Ridge",
     "Rounds",
     "SampledPool",
+    "Smoothed",
     "Oracle",
     "Sparsity",
     "Step",

@@ -58,8 +58,12 @@ def worth_stacking(module: nn.Module) -> bool:
 class Stacked:
     """A source of the updates θ − θᵢ after local training, the same as the loop's up to rounding."""
 
-    def __init__(self, work: Work, training: LocalTraining, examples: int = EXAMPLES) -> None:
+    def __init__(
+        self, work: Work, training: LocalTraining, examples: int = EXAMPLES, starts: Matrix | None = None
+    ) -> None:
         self.work, self.training, self.examples = work, training, min(examples, EXAMPLES)
+        self.starts = work.params.expand(len(work.data.sizes), -1) if starts is None else starts
+        """Where each client starts, `[clients, params]`: at θ, or at the model of its group."""
         self.count, self.size = len(work.data.sizes), work.network.size
 
     @torch.no_grad()
@@ -93,7 +97,8 @@ class Stacked:
         """θ − θᵢ of some clients."""
         work, training = self.work, self.training
         module, plan = work.network.module, self._plan(clients)
-        models = work.params.repeat(len(clients), 1)  # θᵢ ← θ
+        starts = self.starts[clients]
+        models = starts.clone()  # θᵢ ← θ
         local = dict(zip(work.network.names, work.network.views(models), strict=True))
 
         def loss(parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ class Stacked:
                     step = step + training.weight_decay * model
                 model.sub_(step * rate.view(-1, *[1] * (model.ndim - 1)))
             lr *= training.lr_decay
-        return work.params - models
+        return starts - models
 
     def _plan(self, clients: np.ndarray) -> _Plan:
         """The loop's batches: every epoch a seeded order, cut up; the last batch of each may be short."""

@@ -14,6 +14,7 @@ from sparsefed.data.readers.npz import Npz
 from sparsefed.data.readers.reddit import Reddit
 from sparsefed.data.readers.shakespeare import Shakespeare, ShakespeareWords
 from sparsefed.data.readers.table import Csv, Parquet
+from sparsefed.data.unaugmented import Unaugmented
 
 __all__ = [
     "CIFAR10",
@@ -39,6 +40,7 @@ __all__ = [
     "Shakespeare",
     "ShakespeareWords",
     "Split",
+    "Unaugmented",
     "available",
     "fetch",
 ]

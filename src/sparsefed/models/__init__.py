@@ -3,6 +3,7 @@
 from sparsefed.models.base import Model
 from sparsefed.models.cnn import CNN
 from sparsefed.models.custom import Custom
+from sparsefed.models.diffusion import Diffusion, Together, UnitLength
 from sparsefed.models.features import Backbone, Features, RandomConvolutions
 from sparsefed.models.group_norm import with_group_norm
 from sparsefed.models.head import Head
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "Backbone",
     "Custom",
+    "Diffusion",
     "Features",
     "Head",
     "Linear",
@@ -25,5 +27,7 @@ __all__ = [
     "RandomConvolutions",
     "ResNet101",
     "ResNet9",
+    "Together",
+    "UnitLength",
     "with_group_norm",
 ]

@@ -17,7 +17,7 @@ from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds
 from sparsefed.kernels.votes import survived_at_costs, survived_when_spread
 
-__all__ = ["Drawn", "Grouping", "Hashed", "tally"]
+__all__ = ["Drawn", "Grouping", "Hashed", "shares_between", "tally"]
 
 
 class Grouping(Spec, family=True):
@@ -68,7 +68,7 @@ class Hashed(Grouping):
     def members(self, clients: int, seed: int) -> list[ClientIds]:
         if self.groups > clients:
             raise SpecError(f"{self!r}: expected at most a group per client, found {clients} clients")
-        order = rng(seed, Stream.GROUPS, 0).permutation(np.arange(clients, dtype=np.int32))
+        order = rng(seed, Stream.GROUPS, 0, 0).permutation(np.arange(clients, dtype=np.int32))
         buckets = np.array_split(order, self.groups)
         shifts = self.shifts(seed)
         return [
@@ -80,7 +80,7 @@ class Hashed(Grouping):
         """How far the groups of a bucket are from it, `[copies]`."""
         if self.copies == 1:
             return np.zeros(1, np.int64)
-        return np.sort(rng(seed, Stream.GROUPS, 1).choice(self.groups, self.copies, replace=False))
+        return np.sort(rng(seed, Stream.GROUPS, 1, 0).choice(self.groups, self.copies, replace=False))
 
     def survived(self, votes: np.ndarray, classes: int, clients: int, seed: int) -> np.ndarray:
         counts = tally(votes, classes)
@@ -116,26 +116,35 @@ class Drawn(Grouping):
     def members(self, clients: int, seed: int) -> list[ClientIds]:
         if self.clients > clients:
             raise SpecError(f"{self!r}: expected groups of at most all {clients} clients")
-        draws = (rng(seed, Stream.GROUPS, 2 + group) for group in range(self.groups))
+        draws = (rng(seed, Stream.GROUPS, 2, group) for group in range(self.groups))
         return [np.sort(draw.choice(clients, self.clients, replace=False)).astype(np.int32) for draw in draws]
 
     def survived(self, votes: np.ndarray, classes: int, clients: int, seed: int) -> np.ndarray:
-        counts = tally(votes, classes)
-        risk = (1 - self.confidence) / (2 * len(counts) * classes)  # of each bound
-        winners = counts.argmax(1)[:, None]
-        own = np.take_along_axis(counts, winners, 1)[:, 0]
-        rivals = counts.copy()
-        np.put_along_axis(rivals, winners, -1, 1)
-        most = rivals.max(1)
-        low = np.where(own > 0, beta.ppf(risk, own, self.groups - own + 1), 0.0)
-        high = np.where(most < self.groups, beta.ppf(1 - risk, most + 1, self.groups - most), 1.0)
-        gap = low - np.minimum(high, 1 - low)
+        low, high = shares_between(votes, classes, self.confidence)
+        gap = low - high
         return np.searchsorted(2 * self.touched(clients), gap) - 1  # the last m with 2 · touched(m) < gap
 
     def touched(self, clients: int) -> np.ndarray:
         """The probability that a drawn group has one of m compromised clients, for m = 0, 1, …, clients."""
         missed = hypergeom.pmf(0, clients, np.arange(clients + 1), self.clients)
         return np.maximum.accumulate(1 - missed)
+
+
+def shares_between(votes: np.ndarray, classes: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds on shares of independent votes `[votes, points]` (Clopper and Pearson), right for all together.
+
+    The share of each point's most frequent class is at least the first, that of every other class at most the
+    second, `[points]` each, with probability `confidence`.
+    """
+    counts = tally(votes, classes)
+    risk = (1 - confidence) / (2 * counts.size)  # of each bound
+    winners = counts.argmax(1)[:, None]
+    own = np.take_along_axis(counts, winners, 1)[:, 0]
+    np.put_along_axis(counts, winners, -1, 1)
+    most, total = counts.max(1), len(votes)
+    low = np.where(own > 0, beta.ppf(risk, own, total - own + 1), 0.0)
+    high = np.where(most < total, beta.ppf(1 - risk, most + 1, total - most), 1.0)
+    return low, np.minimum(high, 1 - low)
 
 
 def tally(votes: np.ndarray, classes: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sparsefed.certify.votes.together import stackable, trained_together
 from sparsefed.core.errors import SpecError, UpdateError, named
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds, Vector
@@ -17,7 +18,7 @@ from sparsefed.data import Population
 from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import Linear
 
-__all__ = ["Opinions", "Ridge", "Rounds", "Trainer", "federation_of"]
+__all__ = ["Opinions", "Ridge", "Rounds", "Trainer", "check_linear", "federation_of", "votes_of"]
 
 FLOATS = 1 << 24
 """Most numbers of the models that are trained together: 64 MiB in single precision."""
@@ -57,8 +58,7 @@ class Ridge(Trainer):
     """λ: the weights minimize Σ‖Wx + b − y‖² + λ‖W‖², y being one-hot and x centered within the group."""
 
     def check(self, fed: Federation) -> None:
-        if not isinstance(fed.spec.model, Linear):
-            raise SpecError(f"{self!r}: expected Linear or Head as the model, found {fed.spec.model!r}")
+        check_linear(self, fed)
 
     def at_once(self, fed: Federation, clients: int) -> int:
         examples = clients * len(fed.population.indices) / len(fed.population)
@@ -104,14 +104,28 @@ class Ridge(Trainer):
 class Rounds(Trainer):
     """The experiment itself, within every group: its rounds, clients, clip and defense.
 
-    A group of fewer clients than the experiment's cohort takes part as a whole in each round.
+    A group of fewer clients than the experiment's cohort takes part as a whole in each round. Models of
+    linear layers train as one stack of many groups, others one group after the other.
     """
 
     def at_once(self, fed: Federation, clients: int) -> int:
-        return 1
+        if stackable(fed) is None:
+            return 1
+        return max(1, int(FLOATS / (min(clients, fed.spec.cohort) * fed.network.size)))
 
     def opinions(self, fed: Federation, groups: Sequence[ClientIds]) -> Opinions:
-        return Opinions(np.stack([votes_of(fed, trained(federation_of(fed, group))) for group in groups]))
+        feds, training = [federation_of(fed, group) for group in groups], stackable(fed)
+        if len(feds) == 1 or training is None:
+            models = [trained(own) for own in feds]
+        else:
+            models = trained_together(feds, training)
+        return Opinions(np.stack([votes_of(fed, params) for params in models]))
+
+
+def check_linear(trainer: Trainer, fed: Federation) -> None:
+    """Raises SpecError unless the model is linear in features that do not change."""
+    if not isinstance(fed.spec.model, Linear):
+        raise SpecError(f"{trainer!r}: expected Linear or Head as the model, found {fed.spec.model!r}")
 
 
 def federation_of(fed: Federation, group: ClientIds) -> Federation:
