@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import data, looks, parts, runs, search, tables, theory
+from sparsefed.cli import board, data, looks, parts, runs, search, tables, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -33,6 +33,7 @@ for command in (
     search.frontier,
     search.tune,
     search.audit,
+    board.leaderboard,
 ):
     app.command(command)
 app.command(looks.list_, name="list")

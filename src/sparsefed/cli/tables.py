@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sparsefed.runs.record import Outcome, Row
     from sparsefed.runs.tables import Cell, Table
 
-__all__ = ["table"]
+__all__ = ["run_all", "table"]
 
 
 def table(
@@ -79,7 +79,7 @@ def table(
     keep_memory()
     plan = read_table(spec)
     with named(str(spec)):
-        results = _run_cells(plan, runs, jobs, threads, fresh)
+        results = run_all(list(plan.cells()), runs, jobs, threads, fresh)
     lines = summary(plan, results)
     for line in lines:
         mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
@@ -101,21 +101,21 @@ def table(
                 raise end
 
 
-def _run_cells(
-    plan: "Table", runs: Path, jobs: int, threads: int | None, fresh: bool
+def run_all(
+    cells: "list[Cell]", runs: Path, jobs: int, threads: int | None, fresh: bool
 ) -> "list[tuple[Cell, Outcome]]":
+    """Run what has not run yet, with a line of progress; results are in the order of the cells."""
     from sparsefed.report.progress import counted, watched
     from sparsefed.runs.cells import run_cells
 
     def follow(cell: "Cell", rows: "Generator[Row, None, Row]") -> "Row":
         return watched(cell.name, cell.experiment.rounds, rows)
 
-    cells = list(plan.cells())
     ended = run_cells(cells, runs, jobs=jobs, threads=threads, fresh=fresh, follow=follow)
     with resumable(runs), closing(ended):
         done = list(counted(len(cells), ended, lambda cell: cell.name, shown=jobs > 1))
     found = {cell.name: end for cell, end in done}
-    return [(cell, found[cell.name]) for cell in cells]  # in the table's order, whichever ended first
+    return [(cell, found[cell.name]) for cell in cells]  # whichever ended first
 
 
 def _each_run(plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> "list[Row]":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
@@ -105,6 +105,11 @@ class Plan(Spec):
         }
         return {key: value for key, value in found.items() if value is not None}
 
+    def check(self) -> None:
+        """Raises `SpecError` for a defense that cannot be, or cannot be searched."""
+        for defense in self.defenses:
+            self.searchable(defense)
+
     def shares(self) -> list[float]:
         """The shares of compromised clients to study."""
         own = self.own()
@@ -130,6 +135,9 @@ class Plan(Spec):
         yield from points
 
 
+P = TypeVar("P", bound=Plan)
+
+
 def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with some values changed by dotted key, validated like any other."""
     changes = nested({tuple(path.split(".")): value for path, value in settings.items()})
@@ -141,21 +149,20 @@ def for_search(experiment: Experiment) -> Experiment:
     return experiment.but(seed=_SEARCH_SEED, data=Holdout(data=experiment.data))
 
 
-def read_plan(path: Path, changes: tuple[str, ...] = (), **keys: Any) -> Plan:
+def read_plan(path: Path, changes: tuple[str, ...] = (), kind: type[P] = Plan, **keys: Any) -> P:
     """The plan in a TOML file: a frontier's, with `[base]`, or a plain experiment, compared with defaults.
 
-    `changes` are the base's, as `--set` takes them; `keys` replace the plan's own.
+    `changes` are the base's, as `--set` takes them; `kind` is what the file holds; `keys` replace its own.
     """
     content = read_toml(path, "an experiment or a frontier")
     base, origin = read_base(path, content, changes)
     if "base" not in content:
         content = {"title": path.stem, "defenses": {**DEFENSES, **_own_defense(base)}}
     try:
-        plan = read_from(Plan(**content | keys | {"base": base}), origin)
+        plan = read_from(kind(**content | keys | {"base": base}), origin)
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
-    for defense in plan.defenses:
-        plan.searchable(defense)
+    plan.check()
     return plan
 
 

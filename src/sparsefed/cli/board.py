@@ -1,0 +1,86 @@
+"""The command that runs every defense against every attack."""
+
+from pathlib import Path
+
+from sparsefed.cli.parts import (
+    AsJson,
+    Fresh,
+    Jobs,
+    Out,
+    Plot,
+    Runs,
+    Set,
+    Threads,
+    as_typed,
+    beside,
+    keep_memory,
+    say_json,
+    write,
+)
+
+__all__ = ["leaderboard"]
+
+
+def leaderboard(
+    spec: Path,
+    *,
+    points: Path | None = None,
+    set_: Set = [],
+    runs: Runs = Path("runs"),
+    out: Out = None,
+    plot: Plot = None,
+    jobs: Jobs = 1,
+    fresh: Fresh = False,
+    threads: Threads = None,
+    json_: AsJson = False,
+) -> None:
+    """Run every defense, at settings that stand, against every attack; rank them by their worst case.
+
+    Goals are never mixed, and each share of compromised clients has its own ranking. All runs are kept: an
+    interrupted leaderboard resumes, and a run that a table or frontier has made is not made again.
+
+    Example: `sparsefed leaderboard examples/leaderboard_digits.toml --out board.md --plot board.png`
+
+    Parameters
+    ----------
+    spec
+        An experiment, compared with the usual defenses; or a leaderboard's own TOML file, with `[base]`.
+    points
+        What `sparsefed frontier --json` printed: each defense gets its point for the goal and the share.
+    set_
+        Change a key of the experiment before validation, such as `--set rounds=100`; may be repeated.
+    runs
+        The folder that holds the runs.
+    out
+        Write the page there, as Markdown.
+    plot
+        Draw the heat map: a file that ends in .png, .svg or .pdf.
+    jobs
+        How many runs to execute in parallel, each in a process of its own.
+    fresh
+        Start over the runs whose files of data or code have changed, or whose folders are damaged.
+    threads
+        CPU threads per run; as for `sparsefed table` if not given.
+    json_
+        Print the standings as JSON.
+
+    """
+    from sparsefed.cli.tables import run_all
+    from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, standings
+    from sparsefed.frontier.leaderboard_page import heat_map, leaderboard_page, rows
+    from sparsefed.frontier.plan import read_plan
+
+    keep_memory()
+    board = read_plan(spec, tuple(set_), Leaderboard)
+    asked = list(entries(board, [] if points is None else read_points(points)))
+    ended = run_all([entry.cell for entry in asked], runs, jobs, threads, fresh)
+    done = [(entry, end) for entry, (_, end) in zip(asked, ended, strict=True)]
+    found = standings(board, done)
+    if json_:
+        say_json(rows(found))
+    else:
+        print(leaderboard_page(board, found, as_typed()))
+    if out is not None:
+        write(out, leaderboard_page(board, found, as_typed(), beside(out, plot)))
+    if plot is not None:
+        heat_map(found, plot)

@@ -1,0 +1,181 @@
+"""Every defense at its tuned point against every attack: what the worst attack of each goal leaves of it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from sparsefed.attacks import Attack, Pool
+from sparsefed.core.errors import SpecError
+from sparsefed.core.merge import Tree
+from sparsefed.core.spec import Spec
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.goals import Goal, chosen
+from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.points import Measured, averaged, measured
+from sparsefed.frontier.roster import every_attack
+from sparsefed.runs.record import Outcome, Row
+from sparsefed.runs.tables import Cell
+
+__all__ = ["Entry", "Leaderboard", "Reported", "Standing", "entries", "read_points", "standings"]
+
+
+POINT = ("defense", "settings", "goal", "compromised", "test_accuracy", "worst_attack_accuracy")
+"""What is read of a frontier's point."""
+
+
+class Reported(Spec):
+    """What a publication says of a defense."""
+
+    defense: str
+    """The defense, as the leaderboard names it."""
+    attack: str
+    """The attack, in the publication's words."""
+    setting: str
+    """Data, clients, share of attackers."""
+    says: str
+    """Its numbers, in words."""
+    source: str
+    """Where it says so."""
+
+
+class Leaderboard(Plan):
+    """What a leaderboard's file holds: a frontier's, with settings that stand, and attacks by goal."""
+
+    goals: list[str] = Field(default=["chosen points", "backdoor", "untargeted"], min_length=1)
+    """What the attackers want."""
+    attacks: dict[str, dict[str, Tree]] = Field(default={})
+    """Attacks by goal and name, each a `method` and perhaps an `objective`; all there are if it has none."""
+    reported: list[Reported] = Field(default=[])
+    """What publications say, printed below ours."""
+
+    def check(self) -> None:
+        """Settings stand as they are: nothing has to be searchable."""
+        for defense in self.defenses:
+            self.experiment(defense)
+
+
+class Entry(NamedTuple):
+    """One run of a leaderboard."""
+
+    defense: str
+    goal: Goal
+    share: float
+    attack: str
+    """Empty without one."""
+    cell: Cell
+
+
+class Standing(NamedTuple):
+    """What a defense is worth against one goal at one share of attackers."""
+
+    defense: str
+    goal: str
+    share: float
+    found: Measured | None
+    """Means over the seeds that have all runs; None where none has."""
+    success: dict[str, float | None]
+    """Of every attack, the mean over seeds: attack accuracy, or the test accuracy that it destroyed."""
+    failed: dict[str, str]
+    """Attacks whose run failed, and why."""
+
+
+def read_points(path: Path) -> list[Row]:
+    """The points that `sparsefed frontier --json` printed."""
+    try:
+        points = json.loads(path.read_bytes())
+        return [{key: point[key] for key in POINT} for point in points]
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        found = f"{type(problem).__name__}: {problem}"
+        raise SpecError(
+            f"--points: expected what `sparsefed frontier --json` prints, found {found}"
+        ) from None
+
+
+def entries(board: Leaderboard, points: Sequence[Row] = ()) -> Iterator[Entry]:
+    """Every run, the unattacked ones first; equal runs are made once."""
+    fed = Federation.of(board.experiment(next(iter(board.defenses))))
+    own = board.own()
+    for seed in board.seeds:
+        for share in board.compromised or board.shares():
+            everything = every_attack(own, fed.dataset, share)
+            for name in board.goals:
+                goal = _as_asked(board, chosen(everything, name), share)
+                for defense in board.defenses:
+                    settings = tuned(points, defense, name, share)
+                    plain = with_settings(board.experiment(defense), settings).but(seed=seed)
+                    for attack in ("", *goal.attacks):
+                        yield Entry(defense, goal, share, attack, _cell(plain, defense, goal, share, attack))
+
+
+def _cell(plain: Experiment, defense: str, goal: Goal, share: float, attack: str) -> Cell:
+    experiment = plain.but(attack=goal.attacks[attack]) if attack else plain
+    column = f"{goal.name}, {100 * share:g} %, {attack or 'unattacked'}"
+    return Cell(defense, column, f"{defense}, {column}, seed {plain.seed}", experiment)
+
+
+def _as_asked(board: Leaderboard, goal: Goal, share: float) -> Goal:
+    """The goal with the file's own attacks, where it has any."""
+    asked = board.attacks.get(goal.name)
+    if not asked:
+        return goal
+    first = next(iter(goal.attacks.values()))
+    made = {
+        name: Attack(**{"objective": first.objective, **tree, "presence": Pool(fraction=share)})
+        for name, tree in asked.items()
+    }
+    return goal._replace(attacks=made)
+
+
+def tuned(points: Sequence[Row], defense: str, goal: str, share: float) -> dict[str, Any]:
+    """The settings of a frontier's point for a defense; none where it has no point for the goal.
+
+    Of those at the nearest share, the one whose test accuracy is farthest above its worst attack's success.
+    """
+    mine = [point for point in points if (point["defense"], point["goal"]) == (defense, goal)]
+    nearest = min((abs(point["compromised"] - share) for point in mine), default=0.0)
+    there = [point for point in mine if abs(point["compromised"] - share) == nearest]
+    best = max(there, key=lambda point: point["test_accuracy"] - point["worst_attack_accuracy"], default=None)
+    return {} if best is None else best["settings"]
+
+
+def standings(board: Leaderboard, done: Sequence[tuple[Entry, Outcome]]) -> list[Standing]:
+    """The worst case of every defense by goal and share, best defense first."""
+    groups: dict[tuple[str, float, str], dict[int, dict[str, Outcome]]] = {}
+    goals: dict[str, Goal] = {}
+    for entry, end in done:
+        goals[entry.goal.name] = entry.goal
+        by_seed = groups.setdefault((entry.goal.name, entry.share, entry.defense), {})
+        by_seed.setdefault(entry.cell.experiment.seed, {})[entry.attack] = end
+    found = [_standing(goals[goal], share, name, runs) for (goal, share, name), runs in groups.items()]
+    order = {goal: place for place, goal in enumerate(board.goals)}
+    return sorted(found, key=lambda each: (order[each.goal], each.share, *_rank(each)))
+
+
+def _rank(standing: Standing) -> tuple[float, float]:
+    found = standing.found
+    return (1e9, 0.0) if found is None else (found.worst_attack_accuracy, -found.test_accuracy)
+
+
+def _standing(goal: Goal, share: float, name: str, runs: Mapping[int, Mapping[str, Outcome]]) -> Standing:
+    rows = {
+        seed: {attack: end for attack, end in by_attack.items() if isinstance(end, dict)}
+        for seed, by_attack in runs.items()
+    }
+    whole = {seed: by for seed, by in rows.items() if len(by) == 1 + len(goal.attacks)}
+    failed = {
+        attack: str(end) for by in runs.values() for attack, end in by.items() if isinstance(end, Exception)
+    }
+    success: dict[str, float | None] = {}
+    for attack in goal.attacks:
+        parts = [
+            measured(goal._replace(attacks={attack: goal.attacks[attack]}), by, (seed,)).worst_attack_accuracy
+            for seed, by in rows.items()
+            if attack in by and "" in by
+        ]
+        success[attack] = sum(parts) / len(parts) if parts else None
+    found = averaged(measured(goal, by, (seed,)) for seed, by in whole.items())
+    return Standing(name, goal.name, share, found, success, failed)
