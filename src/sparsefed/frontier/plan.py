@@ -100,10 +100,8 @@ class Plan(Spec):
         if self.defenses[defense] == DEFENSES.get(defense):
             return {}
         tree = self.experiment(defense).to_dict()
-        found: dict[str, Any] = {
-            key: reduce(getitem, key.split("."), tree) for key in self.searchable(defense)
-        }
-        return {key: value for key, value in found.items() if value is not None}
+        found = ((key, reduce(getitem, key.split("."), tree)) for key in self.searchable(defense))
+        return {key: value for key, value in found if isinstance(value, int | float)}
 
     def check(self) -> None:
         """Raises `SpecError` for a defense that cannot be, or cannot be searched."""

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ["BLACK", "GRAY", "PALETTE", "UNDEFENDED", "color_of", "styles"]
+__all__ = ["ANCHORED", "BLACK", "GRAY", "PALETTE", "UNDEFENDED", "color_of", "styles"]
 
 BLACK, GRAY = "#000000", "#9a9a9a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5E3C99")
+ANCHORED = ", anchored"
+"""Behind the name of a rule with an anchor; some have a color of their own then."""
 UNDEFENDED = "undefended"
 """What a mean without a clip is called here: it has a color of its own, since a clip is a defense."""
 
 DEFENSES = {
     UNDEFENDED: GRAY,
     "Mean": BLACK,
+    "Mean, anchored": PALETTE[1],
     "SparseFed": PALETTE[0],
+    "SparseFed, anchored": PALETTE[2],
     "AutoSparseFed": PALETTE[0],
     "FetchSGD": PALETTE[5],
     "PaperFetchSGD": PALETTE[5],
@@ -33,7 +37,7 @@ DASHES = ("-", "--", ":", "-.")
 
 def color_of(defense: str) -> str:
     """The color of a defense's class name; of a user's own class always the same one too."""
-    known = DEFENSES.get(defense)
+    known = DEFENSES.get(defense) or DEFENSES.get(defense.removesuffix(ANCHORED))
     return known or PALETTE[sum(defense.encode()) % len(PALETTE)]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from sparsefed.defenses import Mean
 from sparsefed.defenses.choose_k import least_k
 from sparsefed.federation.experiment import Experiment
+from sparsefed.protocol.anchors import Unanchored
 from sparsefed.protocol.clips import Unclipped
-from sparsefed.report.colors import GRAY, PALETTE, UNDEFENDED, styles
+from sparsefed.report.colors import ANCHORED, GRAY, PALETTE, UNDEFENDED, styles
 from sparsefed.report.figures import (
     blank_figure,
     end_labels,
@@ -44,7 +45,8 @@ class Curve(NamedTuple):
     def of(cls, name: str, experiment: Experiment, rows: list[Row]) -> "Curve":
         """The line of a run."""
         bare = isinstance(experiment.defense, Mean) and isinstance(experiment.clip, Unclipped)
-        return cls(name, UNDEFENDED if bare else type(experiment.defense).__name__, rows)
+        rule = UNDEFENDED if bare else type(experiment.defense).__name__
+        return cls(name, rule if isinstance(experiment.anchor, Unanchored) else rule + ANCHORED, rows)
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
         """Rounds and values where the metric was measured."""
