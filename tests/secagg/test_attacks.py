@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from cheats import WRAPPING, BigBits, ChosenChecks, HonestFlags, LyingFlags, Unchecked, WrongRest
+from chosen_checks import ChosenChecks
 from rounds import KEY, NONCE, accepted, random, small
 
 from sparsefed.secagg import InvalidProof, Malformed, Parameters, Pine, Rejected, Report, SeedMismatch
+from sparsefed.secagg.cheats import WRAPPING, BigBits, HonestFlags, LyingFlags, Unchecked, WrongRest
 from sparsefed.secagg.circuits import NormEquality, Validity
 from sparsefed.secagg.field import Q
 
@@ -38,6 +39,19 @@ def test_without_either_wraparound_check_it_would_pass(
     assert accepted(Pine(small()), report)[:4].tolist() == WRAPPING
 
 
+def test_wraparound_shows_at_the_largest_bound_and_not_at_the_largest_that_the_draft_allows():
+    """W² ≤ 4000 q is not enough: all inner products of √q in four parts are within W = 2√q."""
+    parameters = small(bound=2**24)
+    with pytest.raises(InvalidProof):
+        accepted(Pine(parameters), LyingFlags(parameters).send(WRAPPING, NONCE, random(0)))
+    loose = small()
+    vars(loose).pop("limit")
+    object.__setattr__(loose, "bound", 2**29)  # which the constructor refuses
+    assert loose.limit**2 <= 4000 * Q
+    report = HonestFlags(loose).send(WRAPPING, NONCE, random(0))
+    assert accepted(Pine(loose), report)[:4].tolist() == WRAPPING
+
+
 @pytest.mark.parametrize("cheat", [Unchecked, BigBits, WrongRest])
 def test_a_vector_beyond_the_bound_is_rejected_whatever_is_said_of_its_norm(cheat: type[Unchecked]):
     with pytest.raises(InvalidProof):
@@ -62,7 +76,7 @@ def test_without_the_check_of_bits_range_or_norm_it_would_pass(
 def test_a_client_that_has_chosen_the_checks_is_rejected_for_their_seeds_only(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    parameters = Parameters(dimension=40, bound=2**30, proofs=1)
+    parameters = Parameters(dimension=40, bound=2**24, proofs=1)
     report = ChosenChecks(parameters).send_long(NONCE, random(1), seed=0)
     with pytest.raises(SeedMismatch):
         accepted(Pine(parameters), report)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cheats import WRAPPING, HonestFlags, LyingFlags, Unchecked
 
 from sparsefed import RunError, UpdateError
 from sparsefed.secagg import InvalidProof, Malformed, Rejected
+from sparsefed.secagg.cheats import WRAPPING, HonestFlags, LyingFlags, Unchecked
 from sparsefed.secagg.service import leader as leader_module, ledger as ledger_module
 from sparsefed.secagg.service.device import agreed_round, sealed_submission, submission
 from sparsefed.secagg.service.helper import Helper

@@ -8,10 +8,10 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from cheats import LyingFlags
 
 from sparsefed import RunError
 from sparsefed.secagg import InvalidProof
+from sparsefed.secagg.cheats import LyingFlags
 from sparsefed.secagg.service.certificates import Credentials, make_certificates
 from sparsefed.secagg.service.device import agreed_round, sealed_submission, submission
 from sparsefed.secagg.service.helper import Helper

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import board, data, looks, parts, runs, search, tables, theory
+from sparsefed.cli import board, data, looks, parts, runs, search, secagg, tables, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -22,6 +22,10 @@ data_app = App("data", help="Data sets: what is here, and how to get the rest.")
 data_app.default(data.available)
 data_app.command(data.fetch)
 app.command(data_app)
+secagg_app = App("secagg", help="Secure aggregation with verified norms: two servers, and a demonstration.")
+for command in (secagg.demo, secagg.leader, secagg.helper, secagg.certificates):
+    secagg_app.command(command)
+app.command(secagg_app)
 for command in (
     runs.run,
     looks.show,

@@ -54,7 +54,7 @@ class Pine(Aggregation):
     look at single updates are refused.
     """
 
-    bits: int = Field(default=30, ge=8, le=31)
+    bits: int = Field(default=24, ge=8, le=24)
     """Bits of the clip norm in fixed point: a coordinate is rounded by at most 2^(1 − bits) of the norm."""
     min_batch: int = Field(default=2, ge=2)
     """The fewest updates whose sum is released; a round of fewer is skipped."""

@@ -16,17 +16,50 @@ from sparsefed.protocol.updates import Dense, Updates
 from sparsefed.secagg import FixedPoint, Parameters, Pine
 from sparsefed.secagg.field import add, centered
 
-__all__ = ["Sealed", "Summed", "fixed_point_sum", "verified_sum"]
+__all__ = ["Released", "Sealed", "SumOnly", "Summed", "fixed_point_sum", "verified_sum"]
 
 Summed: TypeAlias = Callable[[FixedPoint, Iterable[np.ndarray]], np.ndarray]
 """How encoded vectors are added up: exactly, int64."""
 
 
-class Sealed(Updates):
+class SumOnly(Updates):
     """What a server knows of a round under secure aggregation: how many updates, and one sum of them.
 
+    Everything else raises `UpdateError`.
+    """
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UpdateError(
+            f"expected a rule of the sum alone under secure aggregation, found one asking for {what}"
+        )
+
+    def norms(self) -> NoReturn:
+        self._refuse("norms")
+
+    def admitted(self, clip_norm: float = math.inf) -> NoReturn:
+        self._refuse("another clip")
+
+    def as_dense(self) -> Dense:
+        self._refuse("single updates")
+
+    def rows(self) -> NoReturn:
+        self._refuse("single updates")
+
+    def weighted_sum(self, weights: Any) -> NoReturn:
+        self._refuse("a weighted sum")
+
+    def gram(self) -> NoReturn:
+        self._refuse("inner products of updates")
+
+    def squared_distances(self) -> NoReturn:
+        self._refuse("distances of updates")
+
+
+class Sealed(SumOnly):
+    """Updates that are at hand, and of which the rule is shown their sum alone.
+
     Clients send updates, or what a linear function makes of them (`mean_of`); only one of the two can be
-    asked for. Everything else raises `UpdateError`.
+    asked for.
     """
 
     def __init__(self, updates: Updates, clip_norm: float, bits: int, summed: Summed) -> None:
@@ -57,31 +90,15 @@ class Sealed(Updates):
         total = code.decode(self._summed(code, encoded))
         return torch.from_numpy(total).to(like).reshape(like.shape)
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise UpdateError(
-            f"expected a rule of the sum alone under secure aggregation, found one asking for {what}"
-        )
 
-    def norms(self) -> NoReturn:
-        self._refuse("norms")
+class Released(SumOnly):
+    """The sum that two servers have released."""
 
-    def admitted(self, clip_norm: float = math.inf) -> NoReturn:
-        self._refuse("another clip")
+    def __init__(self, total: Vector, count: int) -> None:
+        self.count, self.size, self._sum = count, len(total), total
 
-    def as_dense(self) -> Dense:
-        self._refuse("single updates")
-
-    def rows(self) -> NoReturn:
-        self._refuse("single updates")
-
-    def weighted_sum(self, weights: Any) -> NoReturn:
-        self._refuse("a weighted sum")
-
-    def gram(self) -> NoReturn:
-        self._refuse("inner products of updates")
-
-    def squared_distances(self) -> NoReturn:
-        self._refuse("distances of updates")
+    def sum(self) -> Vector:
+        return self._sum
 
 
 def fixed_point_sum(code: FixedPoint, vectors: Iterable[np.ndarray]) -> np.ndarray:

@@ -22,14 +22,14 @@ class FixedPoint:
 
     norm: float
     """L, the ℓ2 bound on a vector."""
-    bits: int = 30
-    """Bits of the integer bound; 31 is the most for which the proofs hold."""
+    bits: int = 24
+    """Bits of the integer bound; 24 is the most for which the proofs hold."""
 
     def __post_init__(self) -> None:
         if not 0 < self.norm < math.inf:
             raise SpecError(f"expected a finite norm above 0, found {self.norm}")
-        if not 8 <= self.bits <= 31:
-            raise SpecError(f"expected 8 to 31 bits, found {self.bits}")
+        if not 8 <= self.bits <= 24:
+            raise SpecError(f"expected 8 to 24 bits, found {self.bits}")
 
     @cached_property
     def scale(self) -> float:

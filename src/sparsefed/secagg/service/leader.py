@@ -60,12 +60,14 @@ class Leader(Server):
         """Take in a report; `accepted`, or raises `Rejected`. What was taken in survives a crash."""
         with self.lock:
             book = self._book_of(submission)
+            if submission.number != max(self.books):
+                raise WrongRound(f"expected round {max(self.books)}, found {submission.number}")
             self._settle_pending(book)
             outcome = book.known(submission)
             if outcome is not None:
                 return self._told(outcome)
-            if submission.number != max(self.books) or book.released:
-                raise WrongRound(f"expected round {max(self.books)}, found {submission.number}")
+            if book.released:
+                raise WrongRound("expected an open round, found one whose sum is released")
             if self.now() > book.round.deadline:
                 raise Late("expected a report before the deadline, found one after it")
             write_atomically(self._pending(submission), submission.packed())

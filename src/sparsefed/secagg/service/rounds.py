@@ -53,7 +53,7 @@ class Round(NamedTuple):
     """The fewest reports whose sum is released."""
     deadline: float
     """When reports are no longer taken, in seconds since 1970."""
-    bits: int = 30
+    bits: int = 24
     """Bits of the bound in fixed point."""
 
     @property
