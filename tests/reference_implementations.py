@@ -32,8 +32,9 @@ def byzfl_mixing() -> ModuleType:
 def byzfl_attacks() -> ModuleType:
     """byzfl's attacks."""
     with _bare_packages("byzfl", "byzfl.aggregators", "byzfl.attacks", "byzfl.utils"):
-        vars(sys.modules["byzfl"]).update(vars(importlib.import_module("byzfl.aggregators.aggregators")))
-        vars(sys.modules["byzfl"]).update(vars(importlib.import_module("byzfl.aggregators.preaggregators")))
+        shared = vars(sys.modules["byzfl.aggregators"])  # re-exports the rules, defaults of some attacks
+        for part in ("aggregators", "preaggregators"):
+            shared.update(vars(importlib.import_module(f"byzfl.aggregators.{part}")))
         return importlib.import_module("byzfl.attacks.attacks")
 
 

@@ -13,12 +13,18 @@ from scenes import run
 
 import sparsefed as sf
 from sparsefed.attacks import (
+    ALIE,
+    IPM,
     PGD,
     Adaptive,
     AlternatingMinimisation,
     Boosting,
+    ConstrainAndScale,
     CoordinateAware,
+    CriticalLayers,
+    DistributedTrigger,
     EasiestFirst,
+    EdgeCase,
     Equilibrium,
     FangKrum,
     FangTrimmedMean,
@@ -27,9 +33,15 @@ from sparsefed.attacks import (
     Independent,
     LabelFlip,
     Method,
+    Mimic,
+    MinMax,
+    MinSum,
     ModelReplacement,
     Nobody,
     Once,
+    OptimizedALIE,
+    OptimizedIPM,
+    PoisonedFL,
     SemanticBackdoor,
     SignFlip,
     SlowDrip,
@@ -38,8 +50,8 @@ from sparsefed.attacks import (
     Untargeted,
     WordBackdoor,
 )
-from sparsefed.data import IID, Natural, ShakespeareWords
-from sparsefed.defenses import Krum, Median, TrimmedMean
+from sparsefed.data import IID, Natural, OneClass, ShakespeareWords
+from sparsefed.defenses import NNM, Krum, Median, TrimmedMean
 from sparsefed.models import LSTM, Head, RandomConvolutions
 
 DESCENT = {"epochs": 5, "batch_size": 20, "local_lr": 0.2}
@@ -256,3 +268,80 @@ def test_fang_s_attacks_break_the_rule_that_they_are_made_for(
     assert attacked < most
     assert run(method, defense=rule, **{**settings, "presence": Nobody()})["test_accuracy"] > attacked + 20
     assert run(method, **settings)["test_accuracy"] > 75  # plain averaging: 84.8 and 91.2
+
+
+@pytest.mark.parametrize(
+    ("method", "most"),
+    [(IPM(epsilon=20.0), 30), (PoisonedFL(), 50)],  # 8.6 and 17.6
+    ids=["IPM", "PoisonedFL"],
+)
+def test_a_push_that_no_one_bounds_ruins_plain_averaging_and_not_a_clipped_one(method: Method, most: float):
+    assert run(method, **UNTARGETED)["test_accuracy"] < most
+    assert run(method, **UNTARGETED, clip=CLIP)["test_accuracy"] > 88  # 94.0 and 93.2
+
+
+@pytest.mark.parametrize(
+    ("published", "made_for_it", "rule"),
+    [
+        (ALIE(), OptimizedALIE(), TrimmedMean(f=4)),  # 68.6 and 8.8, of 62.8 without attack
+        (MinMax(), OptimizedIPM(), TrimmedMean(f=4)),  # 80.2 and 10.8
+        (MinSum(), OptimizedIPM(), Krum(f=4)),  # 48.0 and 10.8, of 45.4 without attack
+    ],
+    ids=["ALIE on trimmed mean", "IPM on trimmed mean", "IPM on Krum"],
+)
+def test_an_attack_made_for_the_rule_breaks_what_a_published_size_leaves_standing(
+    published: Method, made_for_it: Method, rule: sf.defenses.Defense
+):
+    settings = {"rounds": 60, "presence": sf.Pool(fraction=0.2), "defense": rule, **UNTARGETED}
+    assert run(published, **settings)["test_accuracy"] > 40
+    assert run(made_for_it, **settings)["test_accuracy"] < 25
+
+
+def test_a_mimic_hurts_where_clients_differ_and_not_a_plain_mean():
+    unlike = {"rounds": 60, "partition": OneClass(clients=200), **UNTARGETED}
+    many = {**unlike, "presence": sf.Pool(fraction=0.2)}
+    rule = NNM(f=4, rule=Median())
+    attacked = run(Mimic(), defense=rule, **many)["test_accuracy"]  # 38.6
+    unattacked = run(Mimic(), defense=rule, **unlike, presence=Nobody())["test_accuracy"]  # 54.6
+    assert attacked < unattacked - 8
+    assert run(Mimic(), **many)["test_accuracy"] > 85  # 91.2
+
+
+def test_parts_of_a_trigger_add_up_and_a_clip_weakens_them():
+    parts = Independent(method=Boosting(factor=10), shards=4)
+    objective = DistributedTrigger(target=0, points=60, size=4, parts=4)
+    free, clipped = (run(parts, objective=objective, clip=clip) for clip in (sf.Unclipped(), CLIP))
+    assert free["attack_accuracy"] > 85  # 100.0
+    assert clipped["attack_accuracy"] < free["attack_accuracy"] - 10  # 66.7
+
+
+def test_rare_inputs_of_a_class_are_taken_unless_uploads_are_short():
+    objective = EdgeCase(source=7, target=1, share=0.2)
+    assert run(PGD(**DESCENT, norm=10), objective=objective)["attack_accuracy"] > 50  # 75.0
+    clipped = run(PGD(**DESCENT), objective=objective, clip=CLIP)
+    assert clipped["attack_accuracy"] < 40  # 16.7
+    assert clipped["test_accuracy"] > 88  # 93.8
+
+
+def test_the_critical_layers_alone_carry_a_trigger_past_a_clip():
+    free = run(CriticalLayers(**DESCENT, norm=10), **TRIGGER)
+    assert free["attack_accuracy"] > 70  # 91.4
+    assert free["test_accuracy"] > 90  # 97.0
+    assert run(CriticalLayers(**DESCENT), **TRIGGER, clip=CLIP)["attack_accuracy"] > 50  # 79.8
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_constrained_and_scaled_model_plants_a_trigger_unless_its_upload_is_clipped(clipped: bool):
+    method = ConstrainAndScale(local_lr=0.1, epochs=30, batch_size=20, enough=0.01, alpha=0.9)
+    result = run(
+        method,
+        **TRIGGER,
+        presence=Once(round=130),
+        partition=IID(clients=25),
+        defense=sf.Mean(),
+        schedule=sf.Constant(value=0.3),
+        clip=CLIP if clipped else sf.Unclipped(),
+        evaluate_every=2,
+    )
+    assert (result["attack_accuracy_at_leave"] > 80) != clipped  # 98.4 and 0.0
+    assert result["test_accuracy"] > 88  # 94.0 and 93.0
