@@ -31,6 +31,7 @@ for command in (
     looks.show,
     looks.compare,
     tables.table,
+    tables.report,
     runs.demo,
     theory.choose_k,
     theory.certify,

@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from sparsefed.cli.parts import (
     AsCsv,
@@ -21,6 +23,7 @@ from sparsefed.cli.parts import (
     say_json,
     write,
 )
+from sparsefed.core.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from sparsefed.runs.record import Outcome, Row
     from sparsefed.runs.tables import Cell, Table
 
-__all__ = ["run_all", "table"]
+__all__ = ["report", "run_all", "table"]
 
 
 def table(
@@ -99,6 +102,50 @@ def table(
         if not isinstance(end, dict):
             with named(f"{spec}: {cell.name}"):
                 raise end
+
+
+def _report_file(_: Any, path: Path | None) -> None:
+    if path is not None and path.suffix not in REPORTS:
+        raise SpecError(f"expected a name that ends in {', '.join(REPORTS)}, found {path}")
+
+
+REPORTS = (".html", ".md", ".csv", ".tex")
+
+
+def report(
+    what: Path,
+    *,
+    runs: Runs = Path("runs"),
+    out: Annotated[Path, Parameter("--out", validator=_report_file)] = Path("report.html"),
+) -> None:
+    """Write a report of a table or of a folder of runs, without running anything.
+
+    The page opens from disk: the numbers to sort and filter, the publication's beside them, and behind each
+    line its curves and its experiment. What has not run is shown as such.
+
+    Example: `sparsefed report examples/tables/mnist.toml --out mnist.html`
+
+    Parameters
+    ----------
+    what
+        A table's TOML file, or a folder of runs.
+    runs
+        The folder that holds the table's runs.
+    out
+        Where to write it: .html for the page, .md, .csv, or .tex for a LaTeX table (booktabs).
+
+    """
+    from sparsefed.report.dossier import as_page
+    from sparsefed.report.sheet import as_csv, as_latex, as_markdown, of_folder, of_table
+
+    sheet = of_folder(what) if what.is_dir() else of_table(what, runs)
+    if out.suffix == ".html":
+        text = as_page(sheet, as_typed())
+    else:
+        text = {".md": as_markdown, ".csv": as_csv, ".tex": as_latex}[out.suffix](sheet)
+    write(out, text)
+    done = sum(bool(entry.n) for entry in sheet.entries)
+    print(f"{out}: {done} of {len(sheet.entries)} lines have run")
 
 
 def run_all(

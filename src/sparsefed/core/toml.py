@@ -8,7 +8,7 @@ from typing import Any
 from sparsefed.core.errors import SpecError, did_you_mean
 from sparsefed.core.text import text_of
 
-__all__ = ["read_toml", "toml_value"]
+__all__ = ["read_toml", "to_toml", "toml_value"]
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -30,6 +30,19 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError):  # Python's own limits
         raise SpecError(f"{path}: expected TOML, found a number or a nesting beyond all measure") from None
     return _of_kind(path, content, what)
+
+
+def to_toml(tree: dict[str, Any]) -> str:
+    """Plain data as TOML, which has no None: keys without a value are left out."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_nothing(tree))
+
+
+def _without_nothing(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _without_nothing(value) for key, value in tree.items() if value is not None}
+    return [_without_nothing(value) for value in tree] if isinstance(tree, list) else tree
 
 
 KINDS = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sparsefed.core.toml import to_toml
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
 from sparsefed.frontier.search import LOSSES
@@ -81,16 +82,8 @@ def answer(tuned: Tuned) -> str:
 
 def as_toml(tuned: Tuned, command: str) -> str:
     """The chosen experiment as a file to run, with the evidence as comments."""
-    import tomli_w
-
     head = "".join(f"# {line}\n" for line in [f"Chosen by `{command}`.", *answer(tuned).splitlines()])
-    return head + "\n" + tomli_w.dumps(_without_nothing(tuned.experiment.to_dict()))
-
-
-def _without_nothing(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _without_nothing(value) for key, value in tree.items() if value is not None}
-    return [_without_nothing(value) for value in tree] if isinstance(tree, list) else tree
+    return head + "\n" + to_toml(tuned.experiment.to_dict())
 
 
 def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:

@@ -10,6 +10,7 @@ from typing import Any
 from sparsefed.core.files import readable_errors
 
 __all__ = [
+    "as_svg",
     "blank_figure",
     "end_labels",
     "legend",
@@ -106,6 +107,21 @@ def save(figure: Any, path: Path) -> None:
     with readable_errors(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name the font has no letters for
         figure.savefig(path, dpi=130)
+
+
+def as_svg(figure: Any) -> str:
+    """The picture as SVG for a page: without a background, its black in the color of the page's text."""
+    import io
+
+    from matplotlib import rc_context
+
+    text = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "sparsefed"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    return svg.replace("<text ", '<text fill="currentColor" ')
 
 
 def _plain(text: Any) -> None:

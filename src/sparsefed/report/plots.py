@@ -26,7 +26,7 @@ from sparsefed.report.figures import (
 from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Row
 
-__all__ = ["ACCURACIES", "Curve", "plot_curves", "plot_loss"]
+__all__ = ["ACCURACIES", "Curve", "curves_figure", "plot_curves", "plot_loss"]
 
 ACCURACIES = ("test_accuracy", "attack_accuracy")
 MOST_LINES = 6
@@ -63,13 +63,17 @@ def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, text: str)
     Metrics that no run has over the rounds are left out; if none is left, the accuracies are drawn. With
     many runs each has a panel of its own, with the others in gray behind it.
     """
-    shown = _present(columns, metrics) or _present(columns, ACCURACIES) or ["test_accuracy"]
-    if max(map(len, columns.values())) <= MOST_LINES:
-        figure = _together(columns, shown)
-    else:
-        figure = _apart(columns, shown)
+    figure = curves_figure(columns, metrics)
     title(figure, text)
     save(figure, path)
+
+
+def curves_figure(columns: Columns, metrics: Sequence[str]) -> Any:
+    """The picture of `plot_curves` without its title."""
+    shown = _present(columns, metrics) or _present(columns, ACCURACIES) or ["test_accuracy"]
+    if max(map(len, columns.values())) <= MOST_LINES:
+        return _together(columns, shown)
+    return _apart(columns, shown)
 
 
 def _present(columns: Columns, metrics: Sequence[str]) -> list[str]:

@@ -1,0 +1,172 @@
+"""A report: the numbers of a table or of a folder of runs, with the runs behind them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from sparsefed.core.errors import SpecError
+from sparsefed.report.history import brief, differences, outcome
+from sparsefed.report.markdown import grid, plain
+from sparsefed.runs.headings import heading
+from sparsefed.runs.record import Outcome, Record, Row, find_record
+from sparsefed.runs.tables import Cell, read_table, summary
+
+__all__ = ["Entry", "Sheet", "as_csv", "as_latex", "as_markdown", "of_folder", "of_table"]
+
+NOT_RUN = "not run"
+
+
+class Entry(NamedTuple):
+    """One line of a report."""
+
+    name: list[str]
+    """Row, and column if there are any."""
+    n: int
+    """How many seeds are behind it."""
+    outcome: str
+    """How the runs ended."""
+    means: list[float | None]
+    """The mean of each metric; None where no run has it."""
+    spreads: list[float | None]
+    """The standard deviation over the seeds; None with fewer than two."""
+    reported: list[str]
+    """What the publication prints for each metric; empty where it prints nothing."""
+    records: list[Record]
+    """The runs behind it."""
+
+
+class Sheet(NamedTuple):
+    """What a report shows."""
+
+    title: str
+    note: str
+    metrics: list[str]
+    columns: bool
+    """Whether lines have a column beside a row."""
+    entries: list[Entry]
+    environment: Row
+    """Where the runs were made."""
+
+    @property
+    def heads(self) -> list[str]:
+        """The head of each metric."""
+        return [heading(metric) for metric in self.metrics]
+
+
+def of_table(path: Path, runs: Path) -> Sheet:
+    """The cells of a table that have run; the others are lines without numbers."""
+    table = read_table(path)
+    records = [(cell, Record(runs, cell.experiment)) for cell in table.cells()]
+    results: list[tuple[Cell, Outcome]] = [
+        (cell, result) for cell, record in records if (result := record.result) is not None
+    ]
+    columns = list(table.columns) != [""]
+    entries = []
+    for line in summary(table, results):
+        mine = [r for cell, r in records if (cell.row, cell.column) == (line["row"], line["column"])]
+        values = [line[metric] for metric in table.metrics]
+        entries.append(
+            Entry(
+                name=[line["row"], *([line["column"]] if columns else [])],
+                n=line["n"],
+                outcome=line["outcome"] or NOT_RUN,
+                means=[value["mean"] for value in values],
+                spreads=[value["sd"] for value in values],
+                reported=[value["reported"] or "" for value in values],
+                records=[record for record in mine if record.result is not None],
+            )
+        )
+    environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
+    return Sheet(table.title, table.note, table.metrics, columns, entries, environment)
+
+
+def of_folder(folder: Path) -> Sheet:
+    """Every run of a folder as a line, told by what differs between them."""
+    records = [find_record(path.parent) for path in sorted(folder.glob("**/spec.json"))]
+    if not records:
+        raise SpecError(f"{folder}: expected a folder of runs, or a table's TOML file, found no run in it")
+    told = differences([record.experiment for record in records])
+    metrics = ["test_accuracy", "attack_accuracy"]
+    entries = []
+    for record, differing in zip(records, told, strict=True):
+        found = outcome(record)
+        name = ", ".join(f"{key} {value}" for key, value in differing.items()) or brief(record.experiment)
+        means = [found[metric] for metric in metrics]
+        entries.append(Entry([name], 1, found["outcome"], means, [None, None], ["", ""], [record]))
+    environment = next((r.result["environment"] for r in records if r.result is not None), {})
+    return Sheet(f"Runs in {folder.name}", "", metrics, False, entries, environment)
+
+
+def as_markdown(sheet: Sheet) -> str:
+    """The numbers as a Markdown table."""
+    heads, lines = _grid(sheet, plain, "±")
+    texts = 2 if sheet.columns else 1
+    return f"# {plain(sheet.title)}\n\n{grid(heads, lines, texts)}\n"
+
+
+def as_csv(sheet: Sheet) -> str:
+    """Means and standard deviations, one line each."""
+    import csv
+    import io
+
+    names = ["row", *(["column"] if sheet.columns else [])]
+    numbers = [part for metric in sheet.metrics for part in (metric, f"{metric}_sd", f"{metric}_reported")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, *numbers, "n", "outcome"])
+    for entry in sheet.entries:
+        values = zip(entry.means, entry.spreads, entry.reported, strict=True)
+        writer.writerow([*entry.name, *(part for value in values for part in value), entry.n, entry.outcome])
+    return text.getvalue()
+
+
+def as_latex(sheet: Sheet) -> str:
+    """A `booktabs` table for a paper."""
+    heads, lines = _grid(sheet, _tex, r"$\pm$")
+    texts = 2 if sheet.columns else 1
+    shape = "l" * texts + "r" * (len(heads) - texts - 1) + "l"
+    body = [" & ".join(cells) + r" \\" for cells in lines]
+    return "\n".join(
+        [
+            rf"% {sheet.title}",
+            rf"\begin{{tabular}}{{{shape}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _grid(sheet: Sheet, escaped: Callable[[str], str], sign: str) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells; a metric that some line has a printed number for has a column for it."""
+    printed = [any(entry.reported[i] for entry in sheet.entries) for i in range(len(sheet.metrics))]
+    heads = ["", *([""] if sheet.columns else [])]
+    for head, has in zip(sheet.heads, printed, strict=True):
+        heads += [escaped(head), *(["paper"] if has else [])]
+    lines = []
+    for entry in sheet.entries:
+        cells = [escaped(name) for name in entry.name]
+        for i, has in enumerate(printed):
+            cells += [number(entry, i, sign), *([escaped(entry.reported[i])] if has else [])]
+        lines.append([*cells, str(entry.n), escaped(entry.outcome)])
+    return [*heads, "n", "outcome"], lines
+
+
+def number(entry: Entry, place: int, sign: str = "±") -> str:
+    """Mean and standard deviation of a metric, or a dash."""
+    mean, spread = entry.means[place], entry.spreads[place]
+    if mean is None:
+        return "–"
+    return f"{mean:.1f}" + ("" if spread is None else f" {sign} {spread:.1f}")
+
+
+_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX |= {sign: "\\" + sign for sign in "&%$#_{}"}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -1,0 +1,183 @@
+"""Reports: the numbers of a table or a folder as a page, Markdown, CSV and LaTeX, and what is behind them."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import given, strategies as st
+
+from sparsefed import cli, simulate
+from sparsefed.federation.experiment import read_experiment
+from sparsefed.report.dossier import as_page
+from sparsefed.report.sheet import Sheet, as_csv, as_latex, as_markdown, of_folder, of_table
+from sparsefed.runs.tables import read_table
+
+TABLE = {
+    "title": "Two <clips> & a rule",
+    "seeds": [0, 1],
+    "metrics": ["test_accuracy", "attack_accuracy"],
+    "base": {
+        "rounds": 4,
+        "cohort": 10,
+        "data": {"type": "Digits"},
+        "partition": {"type": "IID", "clients": 50},
+        "model": {"type": "Linear"},
+        "schedule": {"type": "Constant", "value": 0.5},
+        "defense": {"type": "Mean"},
+    },
+    "rows": {
+        "short_50%": {"clip": {"type": "FixedClip", "norm": 0.1}},
+        "long": {"clip": {"type": "FixedClip", "norm": 1.0}},
+        "never run": {"rounds": 3},
+    },
+    "reported": {"long": {"test_accuracy": "97.1"}},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("report")
+    (place / "table.toml").write_text(tomli_w.dumps(TABLE))
+    for cell in read_table(place / "table.toml").cells():
+        if cell.row != "never run":
+            simulate(cell.experiment, place / "runs")
+    return place
+
+
+@pytest.fixture(scope="module")
+def sheet(folder: Path) -> Sheet:
+    return of_table(folder / "table.toml", folder / "runs")
+
+
+def test_a_line_has_the_mean_of_its_runs_and_what_has_not_run_has_none(sheet: Sheet) -> None:
+    by_name = {entry.name[0]: entry for entry in sheet.entries}
+    values = [record.result["test_accuracy"] for record in by_name["long"].records]  # type: ignore[index]
+    assert by_name["long"].means[0] == pytest.approx(sum(values) / 2)
+    assert by_name["long"].n == 2
+    missing = by_name["never run"]
+    assert (missing.n, missing.outcome, missing.means, missing.records) == (0, "not run", [None, None], [])
+
+
+def test_csv_can_be_read_back_and_has_the_printed_numbers(sheet: Sheet) -> None:
+    lines = list(csv.DictReader(io.StringIO(as_csv(sheet))))
+    assert [line["row"] for line in lines] == list(TABLE["rows"])  # type: ignore[call-overload]
+    assert lines[1]["test_accuracy_reported"] == "97.1"
+    assert float(lines[1]["test_accuracy"]) == sheet.entries[1].means[0]
+
+
+def test_latex_has_a_cell_for_every_column_and_escapes_what_latex_reads(sheet: Sheet) -> None:
+    text = as_latex(sheet)
+    shape = re.search(r"begin\{tabular\}\{(\w+)\}", text)
+    assert shape is not None
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") + 1 for line in rows} == {len(shape[1])}
+    assert r"short\_50\%" in text
+    assert "paper" in rows[0]
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), min_size=1, max_size=20))
+def test_no_name_leaves_a_special_sign_for_latex(name: str) -> None:
+    entry_text = as_latex(Sheet("", "", [], False, [_named(name)], {})).splitlines()[4]
+    bare = re.sub(
+        r"\\textbackslash\{\}|\\textasciitilde\{\}|\\textasciicircum\{\}|\\[&%$#_{}]", "", entry_text
+    )
+    assert not re.search(r"[%$#_{}~^]", bare.removesuffix(r"\\"))
+
+
+def _named(name: str):
+    from sparsefed.report.sheet import Entry
+
+    return Entry([name], 0, "not run", [], [], [], [])
+
+
+def test_markdown_has_a_line_for_every_cell(sheet: Sheet) -> None:
+    assert as_markdown(sheet).count("\n| ") == 2 + len(sheet.entries)
+
+
+def test_the_page_needs_no_network_and_holds_every_experiment_to_copy(sheet: Sheet, tmp_path: Path) -> None:
+    text = as_page(sheet, "sparsefed report table.toml")
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
+    assert "<clips>" not in text
+    specs = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
+    assert len(specs) == 2
+    from html import unescape
+
+    (tmp_path / "again.toml").write_text(unescape(specs[0]))
+    assert read_experiment(tmp_path / "again.toml") == sheet.entries[0].records[0].experiment
+
+
+def test_a_folder_of_runs_is_a_report_too(folder: Path) -> None:
+    found = of_folder(folder / "runs")
+    assert len(found.entries) == 4
+    assert len({entry.name[0] for entry in found.entries}) == 4
+
+
+DRIVE = """
+<script>
+addEventListener("load", () => {
+  const names = () => [...document.querySelectorAll("#lines tbody")].filter((b) => !b.hidden)
+    .map((b) => b.rows[0].cells[0].textContent).join("|");
+  const heads = document.querySelectorAll("#lines thead button");
+  heads[0].click();
+  const down = names();
+  heads[0].click();
+  const up = names();
+  document.querySelector("tbody tr").click();
+  const open = [...document.querySelectorAll(".behind")].filter((r) => !r.hidden).length;
+  const filter = document.getElementById("filter");
+  filter.value = "LONG";
+  filter.dispatchEvent(new Event("input"));
+  const wide = document.documentElement.scrollWidth <= innerWidth;
+  document.body.innerHTML = "<output>" + [down, up, open, names(), wide].join("\\n") + "</output>";
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
+@pytest.mark.parametrize("width", [1200, 500])
+def test_a_browser_sorts_filters_and_opens_lines(sheet: Sheet, tmp_path: Path, width: int) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(as_page(sheet, "sparsefed report") + DRIVE)
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *words, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
+    assert found is not None
+    down, up, opened, kept, fits = found[1].split("\n")
+    assert up.split("|") == sorted(TABLE["rows"])  # type: ignore[arg-type]
+    assert down.split("|") == up.split("|")[::-1]
+    assert (opened, kept, fits) == ("1", "long", "true")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["report", "nothing.toml"], "no such file"),
+        (
+            ["report", "nothing.toml", "--out", "a.docx"],
+            "expected a name that ends in .html, .md, .csv, .tex",
+        ),
+        (["report", "."], "found no run in it"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    words: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
