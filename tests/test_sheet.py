@@ -162,7 +162,7 @@ def test_a_browser_sorts_filters_and_opens_lines(sheet: Sheet, tmp_path: Path, w
         (["report", "nothing.toml"], "no such file"),
         (
             ["report", "nothing.toml", "--out", "a.docx"],
-            "expected a name that ends in .html, .md, .csv, .tex",
+            "expected a name that ends in .html, .md",
         ),
         (["report", "."], "found no run in it"),
     ],

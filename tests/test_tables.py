@@ -146,7 +146,7 @@ def test_the_metrics_of_a_table_are_the_numbers_of_a_result():
             attack=attack, rounds=8, twin=True, defense=GaussianNoise(sigma=0.1), evaluate_every=1
         )
     )
-    others = {"digest", "outcome", "privacy", "stealth_loss_by_class", "environment"}
+    others = {"accuracy_by_class", "digest", "outcome", "privacy", "stealth_loss_by_class", "environment"}
     assert set(METRICS) == set(result) - others
 
 
