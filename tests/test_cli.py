@@ -213,7 +213,8 @@ def test_a_table_is_printed_written_and_drawn(call: Any, here: Path, suffix: str
     (here / "pages").mkdir()
     code, printed, err = call("table", "t.toml", "--out", "pages/t.md", "--plot", f"t.{suffix}")
     assert code == 0
-    assert err.splitlines()[-1].startswith("run 2 of 2, 0:00:00 left: row `bad`, seed 3: ")
+    assert any(line.startswith("run 2 of 2, 0:00:00 left: row `bad`, seed 3: ") for line in err.splitlines())
+    assert err.splitlines()[-2:] == ["written: pages/t.md", f"picture: t.{suffix}"]
     picture = f"![The metrics of the first seed over the rounds](../t.{suffix})\n\n"
     written = (here / "pages" / "t.md").read_text()
     assert picture in written
@@ -242,6 +243,10 @@ def test_runs_are_told_apart_by_what_differs(call: Any, here: Path):
         call("run", "spec.toml", "--set", f"defense.k={k}", "--json")
     rows = json.loads(call("list", "--json")[1])
     assert sorted(row["settings"]["defense.k"] for row in rows) == ["20", "40"]
+    (here / "runs" / "more").mkdir()
+    Path(rows[0]["run"]).rename(here / "runs" / "more" / "one")
+    assert "1 more in runs/more: `sparsefed list --runs runs/more`" in call("list")[1]
+    (here / "runs" / "more" / "one").rename(rows[0]["run"])
     digests = [Path(row["run"]).name for row in rows]
     code, out, _ = call("compare", *(digest[:6] for digest in digests), "--plot", "two.png")
     assert code == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from rich.console import Console
 
-from sparsefed.report import progress, terminal
+from sparsefed.report import details, progress, terminal
 
 NAMES = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=30)
 
@@ -43,11 +43,46 @@ def test_no_word_is_broken_and_no_line_is_too_long(texts: list[str], width: int)
     assert {word for line in texts for word in line.split()} <= set(text.split()) | {"-"}
 
 
-def test_a_column_that_says_the_same_in_every_line_stands_below_the_table():
-    rows = [{"name": name, "kept": 50, "loss": loss} for name, loss in [("a", 0.5), ("b", 0.25)]]
-    text = printed(terminal.table("", {"name": "name", "kept": "kept", "loss": "loss"}, rows), 80)
-    assert "kept" not in text.splitlines()[0]
-    assert "the same in every line: kept 50" in text
+def test_a_column_that_says_the_same_in_every_line_stands_below_a_table_of_results():
+    rows = [{"name": name, "test_accuracy": 50.0, "seconds": 1.0 + len(name)} for name in ("a", "bb")]
+    text = printed(terminal.results(rows), 80)
+    assert "test accuracy" not in text.splitlines()[0]
+    assert "the same in every line: test accuracy % 50.0" in text
+    listed = printed(terminal.table("", {"name": "name", "test_accuracy": "test"}, rows), 80)
+    assert "test" in listed.splitlines()[0]  # a list of keys keeps its columns
+
+
+def test_a_run_is_one_line_of_80_columns_with_its_outcome():
+    rows = [
+        {
+            "run": f"runs/{place}123456789abcdef",
+            "what": "defense SparseFed, attack PGD, attack.presence.clients 12, clip.norm 0.1",
+            "test_accuracy": 97.8,
+            "attack_accuracy": None,
+            "outcome": f"at round {place} of 2400",
+        }
+        for place in range(3)
+    ]
+    lines = printed(terminal.runs(rows), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[2:5]] == ["01234567", "11234567", "21234567"]
+    assert all(f"at round {place} of 2400" in lines[2 + place] for place in range(3))
+
+
+def test_what_was_known_before_is_not_told_again(capsys: pytest.CaptureFixture[str]):
+    ended = [(name, {"outcome": "trained"}) for name in "ab"]
+    assert list(progress.counted(2, iter(ended), str, known=lambda name: name == "a")) == ended
+    assert [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()] == ["b"]
+
+
+def test_each_class_is_told_by_the_label_that_the_data_have():
+    result = {"labels": ["benign", "malignant"], "accuracy_by_class": [99.0, None], "clients": 9}
+    assert details._result_lines(result) == [("accuracy by class", "benign: 99.0")]
+    many = {"accuracy_by_class": [float(place) for place in range(20)], "stealth_loss_by_class": [*range(20)]}
+    worst, lost = (text for _, text in details._result_lines(many))
+    assert worst.startswith("0: 0.0, 1: 1.0, ")
+    assert lost.startswith("19: 19, ")
+    assert worst.endswith("(the worst of 20)")
 
 
 def test_columns_without_room_are_named():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsefed.cli.parts import AsCsv, AsJson, Plot, Runs, say, say_csv, say_json
+from sparsefed.cli.parts import AsCsv, AsJson, Plot, Runs, news, say, say_csv, say_json
 
 if TYPE_CHECKING:
     from sparsefed.runs.record import Record
@@ -78,7 +78,7 @@ def compare(
     from sparsefed.runs.record import find_record
 
     records = [find_record(run, runs) for run in runs_]
-    settings = differences([record.experiment for record in records])
+    settings = differences([record.experiment.to_dict() for record in records])
     rows = [
         {"run": record.folder.name[:8], **differing, **outcome(record)}
         for record, differing in zip(records, settings, strict=True)
@@ -112,31 +112,48 @@ def list_(
         Print JSON.
 
     """
+    if family == "runs":
+        return _list_runs(runs, csv, json_)
     import sparsefed.certify  # noqa: F401 -- its families can be listed too
     from sparsefed.report import terminal
-    from sparsefed.report.catalog import Group, listing
-    from sparsefed.report.history import past_runs
+    from sparsefed.report.catalog import listing
 
-    groups = [Group("", past_runs(runs))] if family == "runs" else listing(family)
+    groups = listing(family)
     rows = [row for group in groups for row in group.rows]
+    if json_:
+        say_json(rows)
+    elif csv:
+        say_csv(rows)
+    else:
+        for title, lines in groups:
+            say(terminal.table(title, {key: key for key in lines[0]}, lines))
+
+
+def _list_runs(runs: Path, csv: bool, json_: bool) -> None:
+    from sparsefed.report import terminal
+    from sparsefed.report.history import elsewhere, past_runs
+
+    rows = past_runs(runs)
     if json_:
         return say_json(rows)
     if csv:
         return say_csv(rows)
-    if not rows:
+    others = elsewhere(runs)
+    if not rows and not others:
         return say(f"no runs in {runs} yet; `sparsefed run FILE` makes one")
-    for title, lines in groups:
-        hidden = {"settings", "data", "attack", "defense", "seed"} if family == "runs" else set()
-        keys = [key for key in lines[0] if key not in hidden]
-        say(terminal.table(title, {key: key.replace("_accuracy", " %") for key in keys}, lines))
+    if rows:
+        say(terminal.runs(rows))
+    for folder, count in others.items():
+        say(f"{count} more in {folder}: `sparsefed list --runs {folder}`")
 
 
 def print_run(record: "Record") -> None:
     """The evaluations, the settings and the results of a run."""
     from sparsefed.report import terminal
+    from sparsefed.report.details import details
 
     say(terminal.evaluations(record.rows()))
-    say(terminal.details(record.experiment, record.result, record.rows()))
+    say(details(record.experiment, record.result, record.rows()))
     say(f"folder: {record.folder}")
 
 
@@ -144,7 +161,7 @@ def _plot(records: "list[Record]", path: Path, heading: str) -> None:
     from sparsefed.report.history import differences
     from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
 
-    names = differences([record.experiment for record in records])
+    names = differences([record.experiment.to_dict() for record in records])
     curves = [
         Curve.of(
             f"{record.folder.name[:8]} {', '.join(f'{k} {v}' for k, v in differing.items())}".strip(),
@@ -154,3 +171,4 @@ def _plot(records: "list[Record]", path: Path, heading: str) -> None:
         for record, differing in zip(records, names, strict=True)
     ]
     plot_curves({"": curves}, ACCURACIES, path, heading)
+    news(f"picture: {path}")

@@ -29,6 +29,7 @@ __all__ = [
     "as_typed",
     "beside",
     "keep_memory",
+    "news",
     "resumable",
     "say",
     "say_csv",
@@ -112,6 +113,7 @@ def write(path: Path, text: str) -> None:
 
     with readable_errors(path):
         write_atomically(path, text.encode())
+    news(f"written: {path}")
 
 
 def beside(out: Path, plot: Path | None) -> str:
@@ -126,6 +128,11 @@ def say(what: Any) -> None:
 
     is_text = isinstance(what, str)
     Console(highlight=False).print(Text(what) if is_text else what, soft_wrap=is_text)
+
+
+def news(line: str) -> None:
+    """Tell what was written, beside the output: on the error output, where it is in nobody's way."""
+    print(line, file=sys.stderr)
 
 
 def say_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import sparsefed.certify
 import sparsefed.frontier  # noqa: F401 - with both, every family is there
-from sparsefed.core.keys import keys, summary
+from sparsefed.core.keys import OPTIONAL, keys, summary
 from sparsefed.core.members import Part
 from sparsefed.defenses import Defense
 from sparsefed.report.catalog import choices
@@ -58,7 +58,7 @@ def _costs(rules: list[type[Defense]]) -> str:
 
 def _part(heading: str, spec: type[Part]) -> str:
     rows = [
-        [f"`{key}`", kind, default if default in ("", "required") else f"`{default}`", meaning]
+        [f"`{key}`", kind, default if default in (OPTIONAL, "required") else f"`{default}`", meaning]
         for key, kind, default, meaning in keys(spec)
     ]
     grid = [["key", "takes", "default", "meaning"], ["---"] * 4, *rows] if rows else []

@@ -1,6 +1,7 @@
 """The commands that make single runs: an experiment of yours, and the demonstration."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,6 +71,7 @@ def run(
 
     """
     from sparsefed.cli.looks import print_run
+    from sparsefed.core.origin import origin_of, read_from
     from sparsefed.core.ranks import launched
     from sparsefed.federation.experiment import read_experiment
     from sparsefed.report.progress import watched
@@ -80,7 +82,8 @@ def run(
     with launched() as ranks:
         experiment = read_experiment(spec, set_)
         if verify:
-            experiment = experiment.but(aggregation=experiment.aggregation.verified())
+            verified = experiment.but(aggregation=experiment.aggregation.verified())
+            experiment = read_from(verified, origin_of(experiment))
         folder = Record(runs, experiment).folder
         with resumable(folder):
             rows = play(experiment, runs, fresh, threads, ranks)
@@ -119,16 +122,22 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     from sparsefed.report import terminal
     from sparsefed.report.demo import HEADING, demo_experiments
     from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
-    from sparsefed.report.progress import watched
+    from sparsefed.report.progress import counted, watched
     from sparsefed.runs.record import Record, find_record
     from sparsefed.runs.simulate import play
 
     keep_memory()
-    results, curves = [], []
-    for name, experiment in demo_experiments():
+
+    def ended() -> "Iterator[tuple[tuple[str, Experiment], Row]]":
+        for name, experiment in servers:
+            with resumable(Record(runs, experiment).folder):
+                yield (name, experiment), watched(f"{name:<18}", experiment.rounds, play(experiment, runs))
+
+    results, curves, servers = [], [], list(demo_experiments())
+    before = {name for name, experiment in servers if Record(runs, experiment).has_ended}
+    done = counted(len(servers), ended(), itemgetter(0), shown=False, known=lambda what: what[0] in before)
+    for (name, experiment), result in done:
         folder = Record(runs, experiment).folder
-        with resumable(folder):
-            result = watched(f"{name:<18}", experiment.rounds, play(experiment, runs))
         results.append(_summary(name, result, folder))
         curves.append(Curve.of(name, experiment, find_record(folder).rows()))
     picture = runs / "demo.png"

@@ -15,6 +15,7 @@ from sparsefed.cli.parts import (
     Threads,
     as_typed,
     beside,
+    news,
     resumable,
     say_json,
     use_threads,
@@ -94,6 +95,7 @@ def frontier(
         write(out, markdown(plan, points, as_typed(), beside(out, plot)))
     if plot is not None:
         plot_frontier(points, plot)
+        news(f"picture: {plot}")
 
 
 def _varied(text: str) -> tuple[str, list[object]]:

@@ -18,6 +18,7 @@ from sparsefed.cli.parts import (
     as_typed,
     beside,
     keep_memory,
+    news,
     resumable,
     say_csv,
     say_json,
@@ -98,6 +99,7 @@ def table(
         write(out, table_page(plan, lines, environment, as_typed(), beside(out, plot)))
     if plot is not None:
         _plot_table(plot, plan, results, runs)
+        news(f"picture: {plot}")
     for cell, end in results:
         if not isinstance(end, dict):
             with named(f"{spec}: {cell.name}"):
@@ -154,13 +156,16 @@ def run_all(
     """Run what has not run yet, with a line of progress; results are in the order of the cells."""
     from sparsefed.report.progress import counted, watched
     from sparsefed.runs.cells import run_cells
+    from sparsefed.runs.record import Record
 
     def follow(cell: "Cell", rows: "Generator[Row, None, Row]") -> "Row":
         return watched(cell.name, cell.experiment.rounds, rows)
 
+    before = {cell.name for cell in cells if Record(runs, cell.experiment).has_ended}
     ended = run_cells(cells, runs, jobs=jobs, threads=threads, fresh=fresh, follow=follow)
     with resumable(runs), closing(ended):
-        done = list(counted(len(cells), ended, lambda cell: cell.name, shown=jobs > 1))
+        names, known = (lambda cell: cell.name), (lambda cell: cell.name in before)
+        done = list(counted(len(cells), ended, names, shown=jobs > 1, known=known))
     found = {cell.name: end for cell, end in done}
     return [(cell, found[cell.name]) for cell in cells]  # whichever ended first
 

@@ -12,6 +12,7 @@ from sparsefed.cli.parts import (
     Runs,
     Set,
     Threads,
+    news,
     resumable,
     say,
     say_json,
@@ -79,6 +80,7 @@ def choose_k(
         say(f"With k = {choice['k']} of {choice['params']}, {share} (mean of {clients} clients).")
     if plot is not None:
         plot_loss(curve, max_loss, plot)
+        news(f"picture: {plot}")
 
 
 def certify(
@@ -172,6 +174,7 @@ def _votes(plan: "Plan", runs: Path, out: Path | None, plot: Path | None, json_:
         write(out, per_point(found))
     if plot is not None:
         plot_findings(plan, found, plot)
+        news(f"picture: {plot}")
 
 
 def _radius(found: "Certificate", plot: Path | None, json_: bool) -> None:
@@ -183,3 +186,4 @@ def _radius(found: "Certificate", plot: Path | None, json_: bool) -> None:
         say(certificate_table(found))
     if plot is not None:
         plot_certificate(found, plot)
+        news(f"picture: {plot}")

@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from sparsefed.core.errors import bare
 from sparsefed.core.kinds import described, unwrapped
 
-__all__ = ["KEYS", "Key", "documented", "keys", "signature", "summary"]
+__all__ = ["KEYS", "OPTIONAL", "Key", "documented", "keys", "signature", "summary"]
 
+OPTIONAL = "optional"
 KEYS = "Keys:"
 """What stands above the keys in a docstring."""
 
@@ -27,7 +28,7 @@ class Key(NamedTuple):
     type: str
     """What values it takes, in words."""
     default: str
-    """As TOML has it; `required` where the key must be given, empty where leaving it out means nothing."""
+    """As TOML has it; `required` where the key must be given, `optional` where it may be left out."""
     meaning: str
 
 
@@ -37,7 +38,7 @@ def keys(spec: type[BaseModel]) -> list[Key]:
         Key(
             name,
             described(field.annotation, field.metadata),
-            "required" if field.is_required() else written(field.get_default(call_default_factory=True)),
+            _default(field),
             " ".join((field.description or "").split()),
         )
         for name, field in spec.model_fields.items()
@@ -56,9 +57,19 @@ def documented(spec: type[BaseModel]) -> str:
         return text
     rows = []
     for name, kind, default, meaning in keys(spec):
-        rows += [f"{name} : {kind}" + (f", default {default}" if default != "required" else "")]
+        rows += [f"{name} : {kind}{_told(default)}"]
         rows += textwrap.wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
     return "\n".join([text, "", KEYS, "", *rows, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return written(field.get_default(call_default_factory=True)) or OPTIONAL
+
+
+def _told(default: str) -> str:
+    return {"required": "", OPTIONAL: f", {OPTIONAL}"}.get(default, f", default {default}")
 
 
 def signature(spec: type[BaseModel]) -> inspect.Signature:

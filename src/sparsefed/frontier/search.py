@@ -13,7 +13,7 @@ from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
-from sparsefed.frontier.study import Question, Study, Trial, storage_in
+from sparsefed.frontier.study import Question, Study, Trial, searches_in, storage_in
 from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Record, Row
 from sparsefed.runs.simulate import simulate
@@ -70,7 +70,8 @@ class _Work:
     """The share of the budget that is spent on searching."""
 
     def __init__(self, plan: Plan, runs: Path, budget: Budget, jobs: int, threads: int) -> None:
-        self.plan, self.runs, self.budget, self.jobs, self.threads = plan, runs, budget, jobs, threads
+        self.plan, self.budget, self.jobs, self.threads = plan, budget, jobs, threads
+        self.runs = searches_in(runs)
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
@@ -109,7 +110,7 @@ class _Work:
                 except SpecError:
                     trial.give_up()
                     continue
-                key = f"{trial.study.defense} #{trial.number} {name or 'unattacked'}"
+                key = f"{trial.study.defense}, setting {trial.number + 1}, {name or 'unattacked'}"
                 running[key] = trial
                 yield key, experiment
 
@@ -140,7 +141,7 @@ class _Work:
                     experiment = self._reported(final, seed, horizon, attack)
                     if self.budget.left(self.spent) <= 0 and not self._cached(experiment):
                         continue
-                    name = f"{final.study.defense} ({final.rank + 1})"
+                    name = f"{final.study.defense}, choice {final.rank + 1}"
                     key = f"{name}, seed {seed}, rounds ×{horizon}, {attack or 'unattacked'}"
                     tasks[key] = ((place, seed, horizon), attack)
                     yield key, experiment
@@ -208,7 +209,7 @@ class _Work:
             yield key, result
 
     def _cached(self, experiment: Experiment) -> bool:
-        return (Record(self.runs, experiment).folder / "result.json").exists()
+        return Record(self.runs, experiment).has_ended
 
     def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
         if self.jobs > 1:

@@ -13,9 +13,14 @@ from sparsefed.frontier.plan import Plan, for_search, with_settings
 from sparsefed.frontier.points import Measured, dominated, measured
 from sparsefed.runs.record import Row
 
-__all__ = ["Question", "Study", "Trial", "storage_in"]
+__all__ = ["Question", "Study", "Trial", "searches_in", "storage_in"]
 
 _SETTINGS, _RESULTS = "settings", "measured"
+
+
+def searches_in(folder: Path) -> Path:
+    """Where searches keep what is theirs in a folder of runs: their runs stay apart from the user's own."""
+    return folder / "frontier"
 
 
 def storage_in(folder: Path, plan: Plan) -> Any:
@@ -23,7 +28,7 @@ def storage_in(folder: Path, plan: Plan) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    path = folder / "frontier" / f"{plan.identity()}.journal"
+    path = searches_in(folder) / f"{plan.identity()}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))
 

@@ -12,6 +12,7 @@ from sparsefed.frontier.goals import Goal, chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import FALLEN, Measured, Point, measured
 from sparsefed.frontier.search import Progress, frontier
+from sparsefed.frontier.study import searches_in
 from sparsefed.runs.simulate import simulate
 
 __all__ = ["SHARES", "Tuned", "tune"]
@@ -109,6 +110,6 @@ def _at(
     results = {}
     for name in ("", *goal.attacks):
         experiment = answer.but(seed=seed, attack=goal.attacks[name] if name else None)
-        results[name] = simulate(experiment, runs)
+        results[name] = simulate(experiment, searches_in(runs))
         yield Progress(1.0, f"{what}, {name or 'unattacked'}")
     return measured(goal, results, (seed,))

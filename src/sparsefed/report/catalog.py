@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sparsefed.attacks import Attack, Method, Objective, Presence
 from sparsefed.core.errors import SpecError, did_you_mean
-from sparsefed.core.keys import keys, summary
+from sparsefed.core.keys import OPTIONAL, keys, summary
 from sparsefed.core.members import Part, families, family_members, is_own, load
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Row
@@ -58,7 +58,7 @@ def members(family: type[Part]) -> list[Row]:
         {
             "name": member.__name__,
             "keys": ", ".join(
-                key.key + (f" = {key.default}" if key.default not in ("", "required") else "")
+                key.key + (f" = {key.default}" if key.default not in (OPTIONAL, "required") else "")
                 for key in keys(member)
             ),
             "meaning": summary(member),

@@ -1,17 +1,20 @@
-"""The runs made so far: what each is, told by what differs between them, and what came out."""
+"""The runs made so far: what each is, told by what differs between them, and what came out.
 
-from collections.abc import Sequence
+A folder is read as the data it holds: no experiment is made of it, so that a list of runs waits for nothing.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sparsefed.attacks import Nobody
 from sparsefed.core.errors import SparseFedError
-from sparsefed.core.members import Part
-from sparsefed.federation.experiment import Experiment
-from sparsefed.runs.record import Record, Row, find_record
+from sparsefed.runs.record import Kept, Row
 
-__all__ = ["differences", "outcome", "past_runs"]
+__all__ = ["differences", "elsewhere", "outcome", "past_runs"]
 
 RESULTS = ("test_accuracy", "attack_accuracy", "outcome")
+
+Tree = Mapping[str, Any]
 
 
 def past_runs(runs: Path) -> list[Row]:
@@ -19,77 +22,93 @@ def past_runs(runs: Path) -> list[Row]:
 
     `settings` holds the keys that differ; `what` says them in words.
     """
-    found = {path.parent: _readable(path.parent) for path in sorted(runs.glob("**/spec.json"))}
-    readable = [record for record in found.values() if record is not None]
-    settings = differences([record.experiment for record in readable])
-    told = dict(zip((record.folder for record in readable), settings, strict=True))
+    found = {path.parent: _readable(path.parent) for path in sorted(runs.glob("*/spec.json"))}
+    readable = {folder: seen for folder, seen in found.items() if seen is not None}
+    settings = differences([tree for tree, _ in readable.values()])
+    told = dict(zip(readable, settings, strict=True))
     rows = []
-    for folder, record in found.items():
-        if record is None:
+    for folder in found:
+        if folder not in readable:
             rows.append({"run": str(folder), "what": "", "settings": {}, "outcome": "unreadable"})
             continue
-        differing = told[folder]
-        what = ", ".join(f"{key} {value}" for key, value in differing.items()) or brief(record.experiment)
-        row = {"run": str(folder), "what": what, **named(record.experiment), "settings": differing}
-        rows.append({**row, **outcome(record)})
+        tree, ended = readable[folder]
+        names = _names(tree)
+        what = ", ".join(f"{key} {value}" for key, value in told[folder].items())
+        what = what or f"{names['data']}, {names['defense']}, attack {names['attack']}"
+        rows.append({"run": str(folder), "what": what, **names, "settings": told[folder], **ended})
     return rows
 
 
-def outcome(record: Record) -> Row:
+def elsewhere(runs: Path) -> dict[Path, int]:
+    """How many runs there are in each folder inside a folder of runs, such as those of a search."""
+    inside = [path.relative_to(runs).parts[0] for path in runs.glob("*/**/*/spec.json")]
+    return {runs / name: inside.count(name) for name in sorted(set(inside))}
+
+
+def outcome(run: Kept) -> Row:
     """The last accuracies of a run, and how it ended or how far it is."""
-    if (result := record.result) is not None:
+    if (result := run.result) is not None:
         return {key: result.get(key) for key in RESULTS}
-    rows = record.rows()
+    rows = run.rows()
     last = next((row for row in reversed(rows) if "test_accuracy" in row), {})
     return {
         "test_accuracy": last.get("test_accuracy"),
         "attack_accuracy": last.get("attack_accuracy"),
-        "outcome": f"at round {len(rows)} of {record.experiment.rounds}",
+        "outcome": f"at round {len(rows)} of {run.spec['experiment']['rounds']}",
     }
 
 
-def named(spec: Experiment) -> Row:
-    """The parts by their names."""
-    attacked = spec.attack is not None and not isinstance(spec.attack.presence, Nobody)
-    return {
-        "data": type(spec.data).__name__,
-        "attack": type(spec.attack.method).__name__ if attacked and spec.attack else "none",
-        "defense": type(spec.defense).__name__,
-        "seed": spec.seed,
-    }
+def differences(trees: Sequence[Tree]) -> list[dict[str, str]]:
+    """For each of some specifications, as data, the keys in which it differs from others, with its value.
 
-
-def brief(spec: Experiment) -> str:
-    """An experiment in a few words."""
-    names = named(spec)
-    return f"{names['data']}, {spec.defense!r}, attack {names['attack']}"
-
-
-def differences(specs: Sequence[Part]) -> list[dict[str, str]]:
-    """For each of some specs of one class, the keys in which they differ, with its value of each."""
-    told: list[dict[str, str]] = [{} for _ in specs]
-    for key in type(specs[0]).model_fields if specs else ():
-        values = [getattr(spec, key) for spec in specs]
+    Keys of a part are compared between parts of one type.
+    """
+    told: list[dict[str, str]] = [{} for _ in trees]
+    for key in trees[0] if trees else ():
+        if key == "type" or any(key not in tree for tree in trees):  # a run of another version may lack it
+            continue
+        values = [tree[key] for tree in trees]
         if all(value == values[0] for value in values):
             continue
-        kinds = {type(value) for value in values}
-        if len(kinds) == 1 and isinstance(values[0], Part):
-            inner = differences(values)
-        else:
-            inner = [{"": "none" if value is None else _text(value)} for value in values]
-        for each, found in zip(told, inner, strict=True):
-            each |= {f"{key}.{name}".rstrip("."): text for name, text in found.items()}
+        kinds = [_kind(value) for value in values]
+        for kind in dict.fromkeys(kinds):
+            alike = [place for place, other in enumerate(kinds) if other == kind]
+            parts = [values[place] if kind is not None else {} for place in alike]
+            for place, found in zip(alike, differences(parts), strict=True):
+                if len(set(kinds)) > 1 or kind is None:
+                    told[place][key] = _text(values[place])
+                told[place] |= {f"{key}.{name}": text for name, text in found.items()}
     return told
 
 
-def _text(value: object) -> str:
-    return repr(value).removesuffix("()") if isinstance(value, Part) else str(value)
+def _names(tree: Tree) -> Row:
+    """The parts by their names."""
+    attack = tree["attack"]
+    attacked = attack is not None and attack["presence"]["type"] != "Nobody"
+    return {
+        "data": tree["data"]["type"],
+        "attack": attack["method"]["type"] if attacked else "none",
+        "defense": tree["defense"]["type"],
+        "seed": tree["seed"],
+    }
 
 
-def _readable(folder: Path) -> Record | None:
+def _kind(value: Any) -> str | None:
+    """The type of a part, empty for one without; None for what is no part."""
+    return value.get("type", "") if isinstance(value, dict) else None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        parts = [part["type"] for part in value.values() if isinstance(part, dict) and "type" in part]
+        return value.get("type") or (parts[-1] if parts else "some")  # an attack is told by its method
+    return "none" if value is None else str(value)
+
+
+def _readable(folder: Path) -> tuple[Tree, Row] | None:
+    run = Kept(folder)
     try:
-        record = find_record(folder)
-        outcome(record)
-    except SparseFedError:
+        tree = run.spec["experiment"]
+        return (tree, outcome(run)) if _names(tree) else None
+    except (SparseFedError, KeyError, TypeError):
         return None
-    return record

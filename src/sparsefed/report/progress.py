@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -38,9 +38,16 @@ def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
 
 
 def counted(
-    total: int, ended: Iterator[tuple[T, Outcome]], name: Callable[[T], str], shown: bool = True
+    total: int,
+    ended: Iterator[tuple[T, Outcome]],
+    name: Callable[[T], str],
+    shown: bool = True,
+    known: Callable[[T], bool] = lambda _: False,
 ) -> Iterator[tuple[T, Outcome]]:
-    """Runs as they end, with how many of `total` have: a bar where it is `shown`, or a line for each."""
+    """Runs as they end, with how many of `total` have: a bar where it is `shown`, or a line for each.
+
+    No line for what was `known` before. Where each run is watched by itself, nothing is `shown` besides.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
         if not shown:
@@ -50,11 +57,12 @@ def counted(
             yield from progress.track(ended, total, description="runs")
         return
     pace = _Pace()
-    with _every_minute(console, lambda: pace.line(total, "run")):
+    with _every_minute(console, lambda: pace.line(total, "run")) if shown else nullcontext():
         for what, end in ended:
             pace.at(pace.done + 1)
             news = f"{end['outcome']}{_accuracies(end)}" if isinstance(end, dict) else f"failed: {end}"
-            _say(console, f"{pace.line(total, 'run')}: {name(what)}: {news}")
+            if not known(what):
+                _say(console, f"{pace.line(total, 'run')}: {name(what)}: {news}")
             yield what, end
 
 

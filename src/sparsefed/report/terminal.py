@@ -1,30 +1,42 @@
 """Tables in the terminal: as wide as it is, numbers of a column with the same decimals, names as they are."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # what prints must not wait for what computes
-    from sparsefed.federation.experiment import Experiment
-
-__all__ = ["Fitted", "beside", "details", "evaluations", "facts", "number", "numbers", "results", "table"]
+__all__ = [
+    "Fitted",
+    "beside",
+    "evaluations",
+    "facts",
+    "number",
+    "numbers",
+    "results",
+    "runs",
+    "table",
+]
 
 Row = dict[str, Any]
 
 
 class Fitted:
-    """A table that fits: columns that say the same in every line stand below it, and words stay whole.
+    """A table that fits: columns that say the same in every line stand below it, but for those that are to
+    `stay`, and words stay whole.
 
     Columns for which there is no room are left out from the right, and named.
     """
 
-    def __init__(self, title: str, heads: Mapping[str, str], rows: list[Row]) -> None:
+    def __init__(
+        self, title: str, heads: Mapping[str, str], rows: list[Row], stay: Container[str] = ()
+    ) -> None:
         cells = {key: numbers(key, [row.get(key) for row in rows]) for key in heads}
-        same = {key for key, column in cells.items() if len(rows) > 1 and len(set(column)) == 1}
+        alike = {key for key, column in cells.items() if len(rows) > 1 and len(set(column)) == 1}
+        same = {key for key in alike if key not in stay}
         self.title, self.heads, self.rows = title, heads, rows
         self.cells = {key: column for key, column in cells.items() if key not in same}
         self.same = {heads[key]: cells[key][0] for key in heads if key in same and cells[key][0] != NOTHING}
@@ -34,7 +46,11 @@ class Fitted:
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         for key, width in self._widths(shown, options.max_width).items():
             texts = any(isinstance(row.get(key), str) for row in self.rows)
-            grid.add_column(Text(self.heads[key]), justify="left" if texts else "right", width=width)
+            justify = "left" if texts else "right"
+            cut = key in CUT
+            grid.add_column(
+                Text(self.heads[key]), justify=justify, width=width, no_wrap=cut, overflow="ellipsis"
+            )
         for line in zip(*(self.cells[key] for key in shown), strict=True):
             grid.add_row(*map(Text, line))
         if self.title:
@@ -48,8 +64,10 @@ class Fitted:
 
     def _least(self, key: str) -> int:
         """The width of the longest word; of a whole cell where it is copied into the next command."""
+        if key in CUT:
+            return 20
         texts = [self.heads[key], *self.cells[key]]
-        words = texts if key in {"run", "name"} else [word for text in texts for word in text.split()]
+        words = texts if key in WHOLE else [word for text in texts for word in text.split()]
         return max((Text(word).cell_len for word in words), default=1)
 
     def _widths(self, shown: list[str], width: int) -> dict[str, int]:
@@ -75,6 +93,10 @@ class Fitted:
 
 
 NOTHING = "–"
+WHOLE = {"run", "name"}
+"""Columns whose cells stay whole: they are copied into the next command."""
+CUT = {"what"}
+"""Columns whose cells are cut at their end, so that a line stays one line."""
 
 
 def number(key: str, value: Any) -> str:
@@ -110,7 +132,7 @@ def _percent(key: str) -> bool:
 
 def table(title: str, columns: dict[str, str], rows: list[Row]) -> Fitted:
     """A table with one column per key of `columns`, headed by its value."""
-    return Fitted(title, columns, rows)
+    return Fitted(title, columns, rows, stay=columns)
 
 
 def results(rows: list[Row], title: str = "") -> Fitted:
@@ -123,6 +145,21 @@ def results(rows: list[Row], title: str = "") -> Fitted:
         "outcome": "outcome",
     }
     return Fitted(title, columns, rows)
+
+
+def runs(rows: list[Row]) -> Fitted:
+    """One line per run in a folder, named as `show` takes it."""
+    names = [PurePath(row["run"]).name for row in rows]
+    short = len({name[:8] for name in names}) == len(names)
+    lines = [{**row, "run": name[:8] if short else name} for row, name in zip(rows, names, strict=True)]
+    columns = {
+        "run": "run",
+        "test_accuracy": "test %",
+        "attack_accuracy": "attack %",
+        "outcome": "outcome",
+        "what": "what differs" if len(rows) > 1 else "what",
+    }
+    return Fitted("", columns, lines)
 
 
 COLUMNS = {
@@ -167,22 +204,3 @@ def facts(lines: Iterable[tuple[str, str]]) -> Table:
     for name, text in lines:
         shown.add_row(Text(name), Text(text, overflow="fold"))
     return shown
-
-
-def details(experiment: "Experiment", result: Row | None, rows: list[Row]) -> Table:
-    """Everything that is known of one run, a line each."""
-    parts = ("data", "partition", "model", "clients", "schedule", "clip", "defense", "attack")
-    lines = [(key, _brief(getattr(experiment, key))) for key in parts]
-    lines.append(("rounds", f"{len(rows)} of {experiment.rounds}, {experiment.cohort} clients each"))
-    if result is None:
-        lines.append(("outcome", "not finished: run the same experiment again to resume"))
-    for key, value in (result or {}).items():
-        if value is not None and key not in {"rounds", "environment", "digest"}:
-            lines.append((key.replace("_", " "), number(key, value)))
-    if result is not None:
-        lines.append(("made with", ", ".join(f"{k} {v}" for k, v in result["environment"].items())))
-    return facts(lines)
-
-
-def _brief(spec: Any) -> str:
-    return "none" if spec is None else repr(spec)

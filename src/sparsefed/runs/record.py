@@ -7,14 +7,16 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsefed.core.errors import RunError, SparseFedError, SpecError
-from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import changed, own_files
 
-__all__ = ["FORMAT", "Outcome", "Record", "Row", "find_record", "refuse_stale", "to_json"]
+if TYPE_CHECKING:  # a list of runs must not wait for what computes
+    from sparsefed.federation.experiment import Experiment
+
+__all__ = ["FORMAT", "Kept", "Outcome", "Record", "Row", "find_record", "refuse_stale", "to_json"]
 
 FORMAT = 2
 """Version of the folder's files; a folder of another version is refused."""
@@ -27,12 +29,11 @@ Outcome = Row | SparseFedError
 """What became of a run: its result, or why it has none."""
 
 
-class Record:
-    """The folder of one experiment under `runs`, named by the experiment's digest."""
+class Kept:
+    """The folder of a run, and what is in it."""
 
-    def __init__(self, runs: Path, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self.folder = runs / experiment.digest()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def spec(self) -> Row:
@@ -62,9 +63,22 @@ class Record:
         return rows
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is a result."""
+        return (self.folder / "result.json").exists()
+
+    @property
     def has_rounds(self) -> bool:
         """Whether anything was computed that could be lost."""
         return any((self.folder / name).exists() for name in ("state.safetensors", "result.json"))
+
+
+class Record(Kept):
+    """The folder of one experiment under `runs`, named by the experiment's digest."""
+
+    def __init__(self, runs: Path, experiment: "Experiment") -> None:
+        super().__init__(runs / experiment.digest())
+        self.experiment = experiment
 
     @cached_property
     def files(self) -> dict[str, dict[str, str]]:
@@ -95,6 +109,8 @@ def refuse_stale(records: Iterable[Record]) -> None:
 
 def find_record(run: Path, runs: Path = Path("runs")) -> Record:
     """The record in a run's folder, for looking at it; also by the start of the digest of a run in `runs`."""
+    from sparsefed.federation.experiment import Experiment
+
     run = run if (run / "spec.json").is_file() else _by_digest(run, runs)
     tree = _spec_of(run).get("experiment")
     if not isinstance(tree, dict):
