@@ -57,3 +57,15 @@ def poisoned_fl(history: Array, sent: Array, signs: Array, c: float) -> Array:
     length = np.linalg.norm(history)
     rest = np.abs(history - sent * length / np.linalg.norm(sent))
     return c * length * rest / np.linalg.norm(rest) * signs
+
+
+def supervised_contrast(rows: Array, labels: Array, tau: float) -> float:
+    """Khosla et al., 2020, Equation 2, averaged over anchors that have a positive."""
+    z = [row / np.linalg.norm(row) for row in rows]
+    losses = []
+    for i in range(len(z)):
+        positives = [p for p in range(len(z)) if p != i and labels[p] == labels[i]]
+        if positives:
+            total = sum(np.exp(z[i] @ z[a] / tau) for a in range(len(z)) if a != i)
+            losses.append(-np.mean([np.log(np.exp(z[i] @ z[p] / tau) / total) for p in positives]))
+    return float(np.mean(losses))

@@ -16,6 +16,7 @@ from sparsefed.attacks import (
     IPM,
     PGD,
     Best,
+    Chameleon,
     ConstrainAndScale,
     CriticalLayers,
     DistributedTrigger,
@@ -41,6 +42,7 @@ from sparsefed.attacks import (
     Untargeted,
     View,
 )
+from sparsefed.attacks.methods.chameleon import features, head_mask, supervised_contrast
 from sparsefed.attacks.methods.critical_layers import layer_masks
 from sparsefed.attacks.methods.little_is_enough import supporters_z
 from sparsefed.attacks.methods.poisoned_fl import follows
@@ -224,6 +226,32 @@ def test_constrain_and_scale_at_alpha_1_is_model_replacement_and_below_stays_nea
         for alpha in (1.0, 0.7, 0.3)
     ]
     assert norms[0] > norms[1] > norms[2] > 0
+
+
+def test_the_contrastive_loss_is_the_published_one():
+    draw = np.random.default_rng(0)
+    rows, labels = draw.normal(size=(9, 4)), np.array([0, 0, 1, 1, 1, 2, 2, 0, 3])
+    found = supervised_contrast(torch.from_numpy(rows), torch.from_numpy(labels), 0.3)
+    assert float(found) == pytest.approx(oracle.supervised_contrast(rows, labels, 0.3))
+
+
+def test_chameleon_moves_encoder_and_head_and_brings_the_points_beside_their_wanted_class():
+    settings = {"epochs": 20, "batch_size": 40, "local_lr": 0.5}
+    view = view_of(federation_of(Chameleon(), **FREE))
+    mask = head_mask(view.network)
+    assert int(mask.sum()) == 16 * 10 + 10
+    upload = Chameleon(**settings).craft(view, generator())[0]
+    assert upload[mask].any()
+    assert upload[~mask].any()
+    x, labels = view.wanted[:2]
+    everything = torch.cat([x, view.local.inputs]), torch.cat([labels, view.local.labels])
+    losses = []
+    for params in (view.params, view.params - torch.where(mask, 0.0, upload)):
+        view.network.bind(params)
+        with torch.no_grad():
+            found = features(view.network, everything[0])
+        losses.append(float(supervised_contrast(found, everything[1], 0.5)))
+    assert losses[1] < losses[0] - 0.1
 
 
 def test_layers_are_modules_with_their_biases():

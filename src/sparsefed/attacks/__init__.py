@@ -6,6 +6,7 @@ from sparsefed.attacks.methods.alternating import AlternatingMinimisation
 from sparsefed.attacks.methods.best import Best
 from sparsefed.attacks.methods.boosting import Boosting
 from sparsefed.attacks.methods.byzantine import Gaussian, SignFlip
+from sparsefed.attacks.methods.chameleon import Chameleon
 from sparsefed.attacks.methods.constrain_and_scale import ConstrainAndScale
 from sparsefed.attacks.methods.coordinate_aware import CoordinateAware
 from sparsefed.attacks.methods.critical_layers import CriticalLayers
@@ -43,6 +44,7 @@ from sparsefed.attacks.view import Grant, Nothing, Server, View
 
 __all__ = [
     "Best",
+    "Chameleon",
     "ConstrainAndScale",
     "CriticalLayers",
     "IPM",
