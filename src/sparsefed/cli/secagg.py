@@ -151,6 +151,13 @@ def _serve(server: "Leader | Helper", listen: str, mine: "Credentials") -> None:
     host, _, port = listen.rpartition(":")
     if not (host and port.isdecimal() and int(port) < 1 << 16):
         raise SpecError(f"--listen: expected an address such as 127.0.0.1:8443, found {listen}")
-    web = web_server(server, (host, int(port)), mine)
+    for path in mine:
+        if not path.is_file():
+            raise SpecError(f"{path}: expected a certificate or a key in PEM, found no file")
+    try:
+        web = web_server(server, (host, int(port)), mine)
+        web.prepare()
+    except OSError as problem:  # also whatever is wrong with a certificate
+        raise SpecError(f"--listen {listen}: expected to be able to listen, found {problem}") from None
     say(f"listening on https://{listen}")
-    web.safe_start()
+    web.serve()

@@ -71,7 +71,7 @@ def demo_rounds(folder: Path, rounds: int, kills: int = 0) -> Iterator[DemoRound
     spec = _experiment(rounds)
     fed = Federation.of(spec)
     names = [f"device-{i:02}" for i in range(DEVICES)]
-    with Servers(folder, names, kills) as servers:
+    with Servers(folder, names, rounds * DEVICES, kills) as servers:
         secure = plain = fed.initial
         memory = plain_memory = fed.initial_state.memory
         before: Submission | None = None
@@ -88,7 +88,6 @@ def demo_rounds(folder: Path, rounds: int, kills: int = 0) -> Iterator[DemoRound
             for name, (what, made) in zip(names[-MALICIOUS:], attempts, strict=True):
                 rejected[f"{name}: {what}"] = _send(servers, made(servers, name))
             before = submission(names[-1], updates[-1].numpy(), *servers.seen_by(names[-1]))
-            servers.wait_for_kills(number / rounds)
             patiently(lambda number=number: servers.operator.end(number))
             found = patiently(lambda number=number: servers.operator.result(number))
             total = torch.from_numpy(found["sum"].copy()).to(secure)
@@ -115,10 +114,11 @@ def _step(fed: Federation, params: Vector, memory: Any, seen: Updates) -> tuple[
 
 def _send(servers: Servers, report: Submission) -> str:
     """What the leader says of a report, asked until it answers."""
-    try:
-        return patiently(lambda: servers.leader_for(report.device).report(report))
-    except Rejected as reason:
-        return type(reason).__name__
+    with servers.reporting():
+        try:
+            return patiently(lambda: servers.leader_for(report.device).report(report))
+        except Rejected as reason:
+            return type(reason).__name__
 
 
 Attempt = tuple[str, Callable[[Servers, str], Submission]]
