@@ -10,7 +10,7 @@ from typing import Any
 from sparsefed.core.errors import SparseFedError
 from sparsefed.runs.record import Kept, Row
 
-__all__ = ["differences", "elsewhere", "outcome", "past_runs"]
+__all__ = ["brief", "differences", "elsewhere", "outcome", "past_runs"]
 
 RESULTS = ("test_accuracy", "attack_accuracy", "outcome")
 
@@ -34,9 +34,16 @@ def past_runs(runs: Path) -> list[Row]:
         tree, ended = readable[folder]
         names = _names(tree)
         what = ", ".join(f"{key} {value}" for key, value in told[folder].items())
-        what = what or f"{names['data']}, {names['defense']}, attack {names['attack']}"
-        rows.append({"run": str(folder), "what": what, **names, "settings": told[folder], **ended})
+        rows.append(
+            {"run": str(folder), "what": what or brief(tree), **names, "settings": told[folder], **ended}
+        )
     return rows
+
+
+def brief(tree: Tree) -> str:
+    """An experiment, as data, in a few words."""
+    names = _names(tree)
+    return f"{names['data']}, {names['defense']}, attack {names['attack']}"
 
 
 def elsewhere(runs: Path) -> dict[Path, int]:

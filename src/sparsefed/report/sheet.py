@@ -85,12 +85,14 @@ def of_folder(folder: Path) -> Sheet:
     records = [find_record(path.parent) for path in sorted(folder.glob("**/spec.json"))]
     if not records:
         raise SpecError(f"{folder}: expected a folder of runs, or a table's TOML file, found no run in it")
-    told = differences([record.experiment for record in records])
+    told = differences([record.experiment.to_dict() for record in records])
     metrics = ["test_accuracy", "attack_accuracy"]
     entries = []
     for record, differing in zip(records, told, strict=True):
         found = outcome(record)
-        name = ", ".join(f"{key} {value}" for key, value in differing.items()) or brief(record.experiment)
+        name = ", ".join(f"{key} {value}" for key, value in differing.items()) or brief(
+            record.experiment.to_dict()
+        )
         means = [found[metric] for metric in metrics]
         entries.append(Entry([name], 1, found["outcome"], means, [None, None], ["", ""], [record]))
     environment = next((r.result["environment"] for r in records if r.result is not None), {})
