@@ -69,14 +69,14 @@ bench-peers: .venv-bench/.ready  ## the same, compared with other packages, in a
 # Flower requires older releases of packages that we pin: it lives in an environment of its own.
 .venv-deploy/.ready: pyproject.toml tests/constraints-deploy.txt
 	@test -x .venv-deploy/bin/python || $(PYTHON) -m venv .venv-deploy
-	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints-deploy.txt torch --editable ".[flower]" psutil pytest hypothesis
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints-deploy.txt torch --editable ".[cluster,flower]" psutil pytest hypothesis
 	@touch $@
 
 flower-demo: .venv-deploy/.ready  ## five SuperNodes, one malicious: plain FedAvg falls, SparseFed holds
 	@.venv-deploy/bin/python examples/flower/demo.py build/flower-demo
 
 test-deploy: .venv-deploy/.ready  ## the adapters to other frameworks, with real processes
-	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "slow or not slow" tests/server tests/flower tests/test_torchrun.py
+	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "slow or not slow" tests/server tests/flower tests/test_torchrun.py tests/test_cluster.py
 
 clean:
 	rm -rf .venv .venv-bench .venv-deploy build dist .pytest_cache .ruff_cache .hypothesis

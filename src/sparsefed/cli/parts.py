@@ -19,6 +19,7 @@ from sparsefed.core.interrupts import interruptible
 __all__ = [
     "AsCsv",
     "AsJson",
+    "Cluster",
     "Fresh",
     "Jobs",
     "Out",
@@ -62,6 +63,7 @@ Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
 AsCsv = Annotated[bool, Parameter("--csv", negative="")]
 Fresh = Annotated[bool, Parameter("--fresh", negative="")]
 Threads = Annotated[int | None, Parameter("--threads", validator=validators.Number(gte=1))]
+Cluster = Annotated[str | None, Parameter("--cluster")]
 Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
 
 

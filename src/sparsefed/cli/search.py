@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from sparsefed.cli.parts import (
     AsJson,
+    Cluster,
     Jobs,
     Out,
     Plot,
@@ -41,6 +42,7 @@ def frontier(
     out: Out = None,
     plot: Plot = None,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
     threads: Threads = 1,
     json_: AsJson = False,
 ) -> None:
@@ -70,6 +72,8 @@ def frontier(
         Draw the frontier: a file that ends in .png, .svg or .pdf.
     jobs
         How many runs to execute in parallel, each in a process of its own.
+    cluster
+        The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
     threads
         CPU threads per run.
     json_
@@ -86,7 +90,7 @@ def frontier(
     limit = Budget.of(budget)
     plan = read_plan(spec, tuple(set_), **({"vary": dict(map(_varied, vary))} if vary else {}))
     with resumable(runs):
-        points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1))
+        points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster))
     if json_:
         say_json(rows(points))
     else:
@@ -123,6 +127,7 @@ def tune(
     runs: Runs = Path("runs"),
     out: Out = None,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
     threads: Threads = 1,
     json_: AsJson = False,
 ) -> None:
@@ -156,6 +161,8 @@ def tune(
         Write the chosen experiment there, as TOML with the evidence in its head.
     jobs
         How many runs to execute in parallel, each in a process of its own.
+    cluster
+        The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
     threads
         CPU threads per run.
     json_
@@ -172,7 +179,7 @@ def tune(
     limit = Budget.of(budget)
     plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
     with resumable(runs):
-        steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1)
+        steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1, cluster=cluster)
         tuned = followed(spec.stem, steps)
     print(answer(tuned)) if not json_ else say_json(tuned.to_dict())
     if out is not None:

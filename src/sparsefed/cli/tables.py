@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from sparsefed.cli.parts import (
     AsCsv,
     AsJson,
+    Cluster,
     Fresh,
     Jobs,
     Out,
@@ -42,6 +43,7 @@ def table(
     out: Out = None,
     plot: Plot = None,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
     fresh: Fresh = False,
     threads: Threads = None,
     csv: AsCsv = False,
@@ -65,6 +67,8 @@ def table(
         Draw the table's metrics, of the first seed, over the rounds: a file that ends in .png, .svg or .pdf.
     jobs
         How many runs to execute in parallel, each in a process of its own.
+    cluster
+        The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
     fresh
         Start over the runs whose files of data or code have changed, or whose folders are damaged.
     threads
@@ -83,7 +87,7 @@ def table(
     keep_memory()
     plan = read_table(spec)
     with named(str(spec)):
-        results = run_all(list(plan.cells()), runs, jobs, threads, fresh)
+        results = run_all(list(plan.cells()), runs, jobs, threads, fresh, cluster)
     lines = summary(plan, results)
     for line in lines:
         mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
@@ -150,8 +154,13 @@ def report(
     print(f"{out}: {done} of {len(sheet.entries)} lines have run")
 
 
-def run_all(
-    cells: "list[Cell]", runs: Path, jobs: int, threads: int | None, fresh: bool
+def run_all(  # noqa: PLR0917
+    cells: "list[Cell]",
+    runs: Path,
+    jobs: int,
+    threads: int | None,
+    fresh: bool,
+    cluster: str | None = None,
 ) -> "list[tuple[Cell, Outcome]]":
     """Run what has not run yet, with a line of progress; results are in the order of the cells."""
     from sparsefed.report.progress import counted, watched
@@ -162,10 +171,10 @@ def run_all(
         return watched(cell.name, cell.experiment.rounds, rows)
 
     before = {cell.name for cell in cells if Record(runs, cell.experiment).has_ended}
-    ended = run_cells(cells, runs, jobs=jobs, threads=threads, fresh=fresh, follow=follow)
+    ended = run_cells(cells, runs, jobs=jobs, cluster=cluster, threads=threads, fresh=fresh, follow=follow)
     with resumable(runs), closing(ended):
         names, known = (lambda cell: cell.name), (lambda cell: cell.name in before)
-        done = list(counted(len(cells), ended, names, shown=jobs > 1, known=known))
+        done = list(counted(len(cells), ended, names, shown=jobs > 1 or cluster is not None, known=known))
     found = {cell.name: end for cell, end in done}
     return [(cell, found[cell.name]) for cell in cells]  # whichever ended first
 

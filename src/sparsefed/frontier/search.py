@@ -14,6 +14,7 @@ from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
 from sparsefed.frontier.study import Question, Study, Trial, searches_in, storage_in
+from sparsefed.runs.cluster import on_cluster
 from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Record, Row
 from sparsefed.runs.simulate import simulate
@@ -36,15 +37,15 @@ class Progress(NamedTuple):
     """What was run last."""
 
 
-def frontier(
-    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+def frontier(  # noqa: PLR0917
+    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1, cluster: str | None = None
 ) -> Generator[Progress, None, list[Point]]:
     """Search and report; yields progress after every run and returns the points.
 
     Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice.
     Raises `SpecError` where the budget does not reach for a single setting.
     """
-    work = _Work(plan, runs, budget, jobs, threads)
+    work = _Work(plan, runs, budget, jobs, threads, cluster)
     yield from work.search()
     return (yield from work.report())
 
@@ -69,9 +70,18 @@ class _Work:
     searching = _SEARCH
     """The share of the budget that is spent on searching."""
 
-    def __init__(self, plan: Plan, runs: Path, budget: Budget, jobs: int, threads: int) -> None:
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        runs: Path,
+        budget: Budget,
+        jobs: int,
+        threads: int,
+        cluster: str | None = None,
+    ) -> None:
         self.plan, self.budget, self.jobs, self.threads = plan, budget, jobs, threads
         self.runs = searches_in(runs)
+        self.cluster = cluster
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
@@ -212,7 +222,9 @@ class _Work:
         return Record(self.runs, experiment).has_ended
 
     def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
-        if self.jobs > 1:
+        if self.cluster is not None:
+            outcomes = on_cluster(feed, self.runs, self.cluster, self.threads)
+        elif self.jobs > 1:
             outcomes = side_by_side(feed, self.runs, self.jobs, self.threads)
         else:
             outcomes = ((key, attempted(partial(simulate, each, self.runs))) for key, each in feed)

@@ -53,13 +53,20 @@ class Tuned(NamedTuple):
 
 
 def tune(
-    plan: Plan, runs: Path, budget: Budget, *, max_loss: float, jobs: int = 1, threads: int = 1
+    plan: Plan,
+    runs: Path,
+    budget: Budget,
+    *,
+    max_loss: float,
+    jobs: int = 1,
+    threads: int = 1,
+    cluster: str | None = None,
 ) -> Generator[Progress, None, Tuned]:
     """Search all defenses of a plan with one share and one goal, and choose.
 
     Raises `SpecError` where no defense stays within `max_loss` points of the best unattacked test accuracy.
     """
-    points = yield from frontier(plan, runs, budget, jobs, threads)
+    points = yield from frontier(plan, runs, budget, jobs, threads, cluster)
     reported = [point for point in points if point.reported is not None]
     best = max((_of(point).unattacked for point in reported), default=0.0)
     if best == 0:

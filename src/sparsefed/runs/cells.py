@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from sparsefed.core.errors import RunError
+from sparsefed.runs.cluster import on_cluster
 from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Outcome, Record, Row, refuse_stale
 from sparsefed.runs.simulate import finished, play
@@ -21,13 +22,15 @@ def run_cells(
     runs: Path,
     *,
     jobs: int = 1,
+    cluster: str | None = None,
     threads: int | None = None,
     fresh: bool = False,
     follow: Follow = lambda _, rows: finished(rows),
 ) -> Generator[tuple[Cell, Outcome], None, None]:
     """Run every cell that has not run yet; yields each cell with its result, or with why it has none.
 
-    Equal cells are one run. With several `jobs`, each runs in a process of its own; else `follow` sees every
+    Equal cells are one run. With several `jobs`, each runs in a process of its own; with the address of a
+    `cluster`, on one of its workers; else `follow` sees every
     round. `threads` is as for `simulate`. Raises `RunError` before anything runs where files have changed
     since some cells were made, naming all of them; with `fresh` those are run again.
     """
@@ -37,8 +40,10 @@ def run_cells(
     firsts = {digest: same[0] for digest, same in alike.items()}
     if not fresh:
         refuse_stale(filter(_readable, (Record(runs, cell.experiment) for cell in firsts.values())))
-    if jobs > 1:
-        queue = ((digest, cell.experiment) for digest, cell in firsts.items())
+    queue = ((digest, cell.experiment) for digest, cell in firsts.items())
+    if cluster is not None:
+        outcomes = on_cluster(queue, runs, cluster, threads, fresh)
+    elif jobs > 1:
         outcomes = side_by_side(queue, runs, jobs, threads, fresh)
     else:
         outcomes = _one_by_one(firsts, runs, fresh, threads, follow)

@@ -21,7 +21,7 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import simulate
 
-__all__ = ["attempted", "side_by_side"]
+__all__ = ["Named", "attempted", "side_by_side"]
 
 
 Named = tuple[str, Experiment]
