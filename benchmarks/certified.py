@@ -147,24 +147,24 @@ def seeds_of(plan_name: str, name: str, rows: dict) -> list[dict]:
 
 def draw(rows: dict) -> None:
     """Certified accuracy of the first seed, solid, and accuracy under attack, dotted, a panel per plan."""
-    figure = blank_figure(11, 7.5)
-    panels = figure.subplots(2, 2).flat
-    for panel, plan_name in zip(panels, PLANS, strict=True):
+    made = [name for name in PLANS if any(key.startswith(f"{name} |") for key in rows)]
+    figure = blank_figure(8.5, 3.6 * len(made))
+    panels = figure.subplots(len(made), 1, squeeze=False)[:, 0]
+    for panel, plan_name in zip(panels, made, strict=True):
         plan = read_plan(ROOT / "benchmarks" / "certificates" / f"{plan_name}.toml")
         names = [name for name in plan.certificates if f"{plan_name} | {name} | seed 0" in rows]
-        shown = [name for name in names if "convolutions" not in name and "alone" not in name]
-        for place, name in enumerate(shown):
+        for place, name in enumerate(names):
             row, color = rows[f"{plan_name} | {name} | seed 0"], PALETTE[place % len(PALETTE)]
             dashes = "-" if place < len(PALETTE) else "--"
             share = 100 * np.array(row["counts"]) / row["clients"]
             panel.plot(share, row["certified"], color=color, ls=dashes, lw=1.6, label=name)
             if row["attacked"] is not None:
                 panel.plot(share, row["attacked"], color=color, ls=":", lw=1)
-        panel_title(panel, plan.title, 60)
+        panel_title(panel, plan.title, 70)
         panel.set(xlabel="compromised clients, %", ylabel="certified (dotted: attacked), %", ylim=(0, 101))
         panel.set_xlim(0, 100 * 1.6 * plan.compromised[-1])
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=6)
+        panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, PICTURE)
 
 
