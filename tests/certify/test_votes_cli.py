@@ -78,7 +78,7 @@ def test_an_experiment_of_any_model_is_certified_by_groups_and_says_the_price(ca
         ),
         (("plan.toml", "--groups", "0"), 'Invalid value "[0]" for --groups.'),
         (("plan.toml", "--compromised", "3"), "expected an experiment without groups"),
-        (("plan.toml", "--set", "rounds=0"), "plan.toml: `base.rounds`: "),
+        (("plan.toml", "--set", "rounds=0"), "--set rounds=0: `rounds`: expected a whole number"),
         (("nothing.toml",), "nothing.toml: no such file; expected an experiment or a file of certificates"),
         (("no.toml",), "no.toml: `certificates`: missing key"),
         (("empty.toml",), "empty.toml: `certificates`:"),

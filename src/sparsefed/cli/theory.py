@@ -132,8 +132,8 @@ def certify(
     """
     from sparsefed.core.toml import read_toml
 
-    kinds = "an experiment or a table" if groups else "an experiment or a file of certificates"
-    content = read_toml(spec, kinds)
+    table = ", a table" if groups else ""
+    content = read_toml(spec, f"an experiment{table} or a file of certificates")
     if groups or "base" in content or "certificates" in content:
         if lipschitz is not None or compromised is not None:
             raise SpecError("--lipschitz and --compromised: expected an experiment without groups")

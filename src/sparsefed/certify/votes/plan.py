@@ -101,9 +101,10 @@ def read_plan(path: Path, changes: tuple[str, ...] = ()) -> Plan:
 def voting_plan(path: Path, groups: list[int], changes: tuple[str, ...] = ()) -> Plan:
     """The plan that lets N groups of a file's experiment vote, for every N of `groups`.
 
-    The file holds an experiment, or has one under `base` as a table has.
+    The file holds an experiment, or has one under `base`, as a table and a file of certificates have.
     """
-    base, origin = read_base(path, read_toml(path, "an experiment or a table"), changes)
+    content = read_toml(path, "an experiment, a table or a file of certificates")
+    base, origin = read_base(path, content, changes)
     entries = {f"{count} groups": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
     seeds = [base.get("seed", 0)]
     return read_from(Plan(title=path.stem, seeds=seeds, base=base, certificates=entries), origin)
