@@ -16,7 +16,8 @@ import pytest
 from sparsefed import cli
 from sparsefed.certify.votes import read_plan as read_certificates
 from sparsefed.federation.experiment import Experiment, read_experiment
-from sparsefed.frontier import read_plan
+from sparsefed.frontier import Plan, read_plan
+from sparsefed.frontier.leaderboard import Leaderboard
 from sparsefed.runs.tables import read_table
 
 __all__ = ["FEW_ROUNDS", "ROOT", "Block", "blocks", "pages", "shortened", "tried"]
@@ -81,7 +82,7 @@ def _toml(block: Block, names: dict[str, object]) -> None:
     path = Path(block.file or "block.toml")
     path.write_text(shortened(block.text))
     if "defenses" in found:
-        read_plan(path)
+        read_plan(path, kind=Leaderboard if "attacks" in found else Plan)
     elif "certificates" in found:
         read_certificates(path)
     elif "base" in found:
@@ -117,4 +118,4 @@ def _sparsefed(words: list[str], parse_only: bool) -> None:
 def _commands(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
-            yield words
+            yield words[: words.index(">")] if ">" in words else words
