@@ -74,10 +74,10 @@ def test_what_is_needed_is_the_fewest_that_succeeded(found: Audit) -> None:
 
 
 def test_an_audit_run_again_computes_nothing_and_says_the_same(found: Audit, runs: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("**/result.json")}
     again = finished(audit(Experiment(**BASE), runs, Budget.of("8 runs")))[1]
     assert again == found
-    assert {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")} == before
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("**/result.json")} == before
 
 
 def test_softmax_regression_gets_its_certificate_and_a_network_the_reason_why_not(found: Audit) -> None:

@@ -82,7 +82,7 @@ def test_a_holdout_splits_the_training_examples(share: float) -> None:
 
 def test_a_frontier_that_is_run_again_runs_nothing_again(tmp_path: Path, monkeypatch) -> None:
     _, first = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
-    done = {path.parent.name for path in tmp_path.glob("*/result.json")}
+    done = {path.parent.name for path in tmp_path.glob("**/result.json")}
     from sparsefed.runs import simulate as module
 
     def refuse(*_: object) -> None:
@@ -91,7 +91,7 @@ def test_a_frontier_that_is_run_again_runs_nothing_again(tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "run_round", refuse)
     _, again = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
     assert again == first
-    assert {path.parent.name for path in tmp_path.glob("*/result.json")} == done
+    assert {path.parent.name for path in tmp_path.glob("**/result.json")} == done
 
 
 def test_a_frontier_that_was_stopped_resumes_where_it_was(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_a_frontier_that_was_stopped_resumes_where_it_was(tmp_path: Path) -> Non
     for _ in range(6):
         next(steps)
     steps.close()
-    before = len(list(tmp_path.glob("*/result.json")))
+    before = len(list(tmp_path.glob("**/result.json")))
     _, points = finished(frontier(plan(), tmp_path, Budget.of("18 runs")))
     assert before == 6
-    assert len(list(tmp_path.glob("*/result.json"))) <= 18
+    assert len(list(tmp_path.glob("**/result.json"))) <= 18
     assert {point.defense for point in points} == {"clip", "SparseFed"}
 
 
@@ -288,7 +288,7 @@ def test_what_a_file_says_of_a_defense_is_tried_first(tmp_path: Path) -> None:
     assert only.stated("SparseFed")["clip.norm"] == 0.25
     said, _ = finished(frontier(only, tmp_path, Budget.of("12 runs")))
     assert said[0].startswith("SparseFed")
-    first = min(tmp_path.glob("*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
+    first = min(tmp_path.glob("**/spec.json"), key=lambda path: path.stat().st_mtime_ns)
     tree = json.loads(first.read_text())["experiment"]
     assert (tree["clip"]["norm"], tree["defense"]["k"]) == (0.25, 7)
 
