@@ -138,7 +138,8 @@ def demo(*, runs: Runs = Path("runs/demo"), json_: AsJson = False) -> None:
     done = counted(len(servers), ended(), itemgetter(0), shown=False, known=lambda what: what[0] in before)
     for (name, experiment), result in done:
         folder = Record(runs, experiment).folder
-        results.append(_summary(name, result, folder))
+        if isinstance(result, dict):
+            results.append(_summary(name, result, folder))
         curves.append(Curve.of(name, experiment, find_record(folder).rows()))
     picture = runs / "demo.png"
     plot_curves({"": curves}, ACCURACIES, picture, HEADING)

@@ -82,14 +82,15 @@ def frontier(
     """
     from sparsefed.frontier.budget import Budget
     from sparsefed.frontier.page import markdown, plot_frontier, rows
-    from sparsefed.frontier.plan import Plan, read_plan
+    from sparsefed.frontier.plan import read_plan
     from sparsefed.frontier.search import frontier as search
     from sparsefed.report.progress import followed
 
     use_threads(threads)
     limit = Budget.of(budget)
-    grid = {"vary": dict(map(_varied, vary))} if vary else {}
-    plan = read_plan(spec, tuple(set_), Plan, **grid)
+    plan = read_plan(spec, tuple(set_))
+    if vary:
+        plan = read_plan(spec, tuple(set_), vary=dict(map(_varied, vary)))
     with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster))
     if json_:

@@ -90,8 +90,8 @@ def differences(trees: Sequence[Tree]) -> list[dict[str, str]]:
 
 def _names(tree: Tree) -> Row:
     """The parts by their names."""
-    attack = tree["attack"]
-    attacked = attack is not None and attack["presence"]["type"] != "Nobody"
+    attack = tree["attack"] or {"presence": {"type": "Nobody"}}
+    attacked = attack["presence"]["type"] != "Nobody"
     return {
         "data": tree["data"]["type"],
         "attack": attack["method"]["type"] if attacked else "none",
