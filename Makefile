@@ -73,6 +73,7 @@ bench-peers: .venv-bench/.ready  ## the same, compared with other packages, in a
 	@touch $@
 
 flower-demo: .venv-deploy/.ready  ## five SuperNodes, one malicious: plain FedAvg falls, SparseFed holds
+	@rm -rf build/flower-demo
 	@.venv-deploy/bin/python examples/flower/demo.py build/flower-demo
 
 test-deploy: .venv-deploy/.ready  ## the adapters to other frameworks, with real processes
