@@ -15,7 +15,7 @@ __all__ = ["RLR"]
 
 
 class RLR(Aggregate):
-    """The mean, with its sign reversed on every coordinate where |Σ sign uᵢ| is below a threshold.
+    """The mean, reversed on every coordinate where the signs of the updates add up to less than a threshold.
 
     A backdoor of m clients that no one else touches has at most m votes; the rule climbs there instead of
     descending. The threshold must lie above the number of attackers and below that of honest clients.
