@@ -30,6 +30,11 @@ RULES: list[Defense] = [
     sf.MultiKrum(f=1, m=4),
     sf.Bulyan(f=1),
     sf.PaperBulyan(f=1),
+    sf.RFA(momentum=0.9),
+    sf.CenteredClipping(radius=0.3),
+    sf.LASA(),
+    sf.FLAME(),
+    sf.NNM(rule=sf.TrimmedMean(f=2), f=2),
 ]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 
@@ -97,14 +102,18 @@ def test_the_state_is_the_simulations_after_the_same_updates(rule: Defense) -> N
     spec = experiment(rounds=6, cohort=20, defense=rule, clip=clip, anchor=anchor, clients=LocalModels())
     fed = sf.Federation.of(spec)
     state = fed.initial_state
-    keeper = Keeper(Rules.of(spec), {"theta": state.params.numpy()})
+    layers = list(fed.network.sizes)
+
+    def arrays(vector: torch.Tensor) -> dict[str, np.ndarray]:
+        return {f"layer {place}": part.numpy() for place, part in enumerate(vector.split(layers))}
+
+    keeper = Keeper(Rules.of(spec), arrays(state.params))
     for round in range(1, 7):
         cohort = fed.cohort(round)
-        rows = LocalModels().models(state.params, cohort, round).numpy()
+        rows = LocalModels().models(state.params, cohort, round)
         state, expected = sf.run_round(fed, state)
-        report = keeper.step(
-            [Upload(node, {"theta": row}) for node, row in zip(cohort.tolist(), rows, strict=True)]
-        )
+        sent = [Upload(node, arrays(row)) for node, row in zip(cohort.tolist(), rows, strict=True)]
+        report = keeper.step(sent)
         assert (report.skipped or None) == expected.skipped
         assert report.clip_norm == expected.clip_norm
         shared = {name: expected.diagnosis[name] for name in report.diagnosis}
@@ -215,6 +224,11 @@ def test_a_model_is_one_vector_and_its_arrays_are_views_of_it(parts: list[tuple[
     assert all(
         np.array_equal(array, layout.arrays(vector)[name]) for name, array in layout.arrays(vector).items()
     )
+
+
+def test_a_rule_that_needs_examples_of_the_servers_own_is_refused_before_the_first_round() -> None:
+    with pytest.raises(sf.SpecError, match="needs no examples of the server's own, found FLTrust"):
+        Rules(defense=sf.FLTrust(examples=50))
 
 
 def test_counters_of_integers_are_sent_as_they_are_and_never_read() -> None:

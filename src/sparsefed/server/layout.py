@@ -38,7 +38,12 @@ class Layout:
     @property
     def size(self) -> int:
         """How many numbers the vector has."""
-        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each trained array has."""
+        return tuple(int(np.prod(shape)) for shape in self.shapes.values())
 
     def vector(self, arrays: Mapping[str, np.ndarray]) -> Vector:
         """The model as a vector of its own memory."""

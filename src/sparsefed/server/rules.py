@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparsefed.clients import Clients, FedAvg
-from sparsefed.core.errors import SparseFedError, UpdateError
+from sparsefed.core.errors import SparseFedError, SpecError, UpdateError
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import Matrix, Vector
 from sparsefed.defenses import Defense
@@ -17,6 +17,7 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import ServerState
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.anchors import Anchor, Unanchored
+from sparsefed.protocol.aside import Aside
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.report import ClientReport, Roll
 from sparsefed.protocol.schedules import Constant, Schedule
@@ -68,6 +69,13 @@ class Rules(Spec):
     """How many usable updates a round needs; with fewer the model stays as it is."""
     seed: int = Field(default=0, ge=0)
     """Where the server's randomness comes from: noise, sketches, the sampling of nodes."""
+
+    @model_validator(mode="after")
+    def _sees_enough(self) -> Self:
+        if self.defense.server_examples:
+            expected = "expected a rule that needs no examples of the server's own"
+            raise SpecError(f"{expected}, found {self.defense!r}", ["defense"])
+        return self
 
     @classmethod
     def of(cls, experiment: Experiment, **changes: Any) -> Self:
@@ -129,4 +137,4 @@ def _received(uploads: Sequence[Upload], params: Vector, layout: Layout) -> Dens
             torch.sub(params, row, out=row)
             present.append(position)
     roll = Roll([upload.node for upload in uploads], np.array(present, np.int64), None, left_out)
-    return Dense(matrix[: len(present)], roll=roll)
+    return Dense(matrix[: len(present)], roll=roll, aside=Aside(layers=layout.sizes))
