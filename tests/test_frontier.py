@@ -260,6 +260,9 @@ def test_tuning_answers_with_an_experiment_that_keeps_within_its_price(tmp_path:
     assert set(tuned.sweep) <= set(SHARES)
     (tmp_path / "tuned.toml").write_text(as_toml(tuned, "sparsefed tune x.toml"))
     assert sf.read_experiment(tmp_path / "tuned.toml") == tuned.experiment
+    head, _, attack = as_toml(tuned, "sparsefed tune x.toml").partition("# [attack")
+    (tmp_path / "tested.toml").write_text(head + f"[attack{attack}".replace("\n# ", "\n"))
+    assert sf.read_experiment(tmp_path / "tested.toml").attack == tuned.attack
     assert "twice the rounds" in answer(tuned) or tuned.point.doubled is None
 
 

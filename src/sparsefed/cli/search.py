@@ -59,7 +59,8 @@ def frontier(
     spec
         An experiment, compared with the usual defenses; or a frontier's own TOML file, with `[base]`.
     budget
-        How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs.
+        How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs. A time is
+        what the runs take, added up over the processes, so with `--jobs 2` an hour takes half an hour.
     vary
         A plain grid instead of a search: `--vary clip.norm=0.1,1,5`; may be repeated.
     set_
@@ -152,7 +153,8 @@ def tune(
         defense.
     budget
         How much to search and report, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of
-        runs. The runs that find where the answer breaks come on top.
+        runs. A time is what the runs take, added up over the processes. The runs that find where the answer
+        breaks come on top: up to 7 shares of compromised clients, each with every attack of the goal.
     goal
         What the attackers want: `chosen points`, `backdoor` or `untargeted`.
     set_

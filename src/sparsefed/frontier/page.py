@@ -43,8 +43,9 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
     parts.append(
         "Percent. *At a loss of …*: the least success of the worst attack among the points whose test\n"
         "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
-        "twice the rounds. A point that falls when the rounds are doubled is marked *delays*. *Searched* is\n"
-        "what the search saw on its own seed, targeted points and validation split.\n\n"
+        "twice the rounds, ? where the budget did not reach. A point that falls when the rounds are doubled\n"
+        "is marked *delays*. *Searched* is what the search saw on its own seed, targeted points and\n"
+        "validation split.\n\n"
         f"By {code(command)}.\n"
     )
     return "\n".join(parts)
@@ -81,9 +82,12 @@ def answer(tuned: Tuned) -> str:
 
 
 def as_toml(tuned: Tuned, command: str) -> str:
-    """The chosen experiment as a file to run, with the evidence as comments."""
+    """The chosen experiment as a file to run, with the evidence and an attack to test it as comments."""
     head = "".join(f"# {line}\n" for line in [f"Chosen by `{command}`.", *answer(tuned).splitlines()])
-    return head + "\n" + to_toml(tuned.experiment.to_dict())
+    attack = to_toml({"attack": tuned.attack.to_dict()})
+    test = "".join(f"# {line}".rstrip() + "\n" for line in attack.splitlines())
+    whole = to_toml(tuned.experiment.to_dict())
+    return f"{head}\n{whole}\n# The worst attack found. Without these signs, the file tests itself:\n{test}"
 
 
 def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sparsefed.attacks import Attack
 from sparsefed.core.errors import SpecError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
@@ -26,6 +27,8 @@ class Tuned(NamedTuple):
 
     experiment: Experiment
     """What to run: the federation with the chosen defense, without an attack."""
+    attack: Attack
+    """The worst attack of the goal that was found, to test the answer with."""
     point: Point
     """The chosen settings as reported."""
     loss: float
@@ -90,7 +93,7 @@ def tune(
         if sweep[share].worst_attack_accuracy > FALLEN:
             break
     loss = best - _of(choice).test_accuracy
-    return Tuned(answer, choice, loss, sweep, list(others.values()))
+    return Tuned(answer, _worst(plan, choice), choice, loss, sweep, list(others.values()))
 
 
 def _of(point: Point) -> Measured:
@@ -102,6 +105,13 @@ def _rank(point: Point) -> tuple[bool, float]:
     """What does not merely delay first, then the least success of the worst attack at either horizon."""
     worst = [m.worst_attack_accuracy for m in (point.reported, point.doubled) if m is not None]
     return point.delays is not False, max(worst)
+
+
+def _worst(plan: Plan, choice: Point) -> Attack:
+    """The attack that succeeded most against the choice; the goal's first where none did."""
+    dataset = Federation.of(plan.experiment(choice.defense)).dataset
+    attacks = chosen(goals_of(plan.own(), dataset, choice.compromised), choice.goal).attacks
+    return attacks.get(_of(choice).worst_attack) or next(iter(attacks.values()))
 
 
 def _goals(plan: Plan, choice: Point) -> dict[float, Goal]:

@@ -93,8 +93,8 @@ class Fitted:
 
 
 NOTHING = "–"
-WHOLE = {"run", "name"}
-"""Columns whose cells stay whole: they are copied into the next command."""
+WHOLE = {"run", "name", "outcome"}
+"""Columns whose cells stay whole: names are copied into the next command, outcomes keep to their line."""
 CUT = {"what"}
 """Columns whose cells are cut at their end, so that a line stays one line."""
 
