@@ -38,7 +38,7 @@ def on_cluster(
     """
     queue, busy = iter(experiments), dict[Any, str]()
     with _client(address) as client:
-        from distributed import Event, wait
+        from distributed import Event, wait  # pyright: ignore[reportMissingImports]
 
         stopping = Event(f"sparsefed-{uuid4().hex}", client)
         work = partial(_played, runs=runs.resolve(), fresh=fresh, threads=threads, file=beside())
@@ -84,7 +84,7 @@ def _played(  # noqa: PLR0917
 
 
 def _until_told(rows: Generator[Row, None, Row], stopping: str) -> Row:
-    from distributed import Event
+    from distributed import Event  # pyright: ignore[reportMissingImports]
 
     event, looked = Event(stopping), time.monotonic()
     while True:
@@ -102,7 +102,7 @@ def _until_told(rows: Generator[Row, None, Row], stopping: str) -> Row:
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
     try:
-        from distributed import Client
+        from distributed import Client  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise RunError("--cluster needs Dask: pip install 'sparsefed[cluster]'") from None
     try:
