@@ -76,8 +76,9 @@ flower-demo: .venv-deploy/.ready  ## five SuperNodes, one malicious: plain FedAv
 	@rm -rf build/flower-demo
 	@.venv-deploy/bin/python examples/flower/demo.py build/flower-demo
 
+MARK ?= slow or not slow
 test-deploy: .venv-deploy/.ready  ## the adapters to other frameworks, with real processes
-	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "slow or not slow" tests/server tests/flower tests/test_torchrun.py tests/test_cluster.py
+	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "$(MARK)" tests/server tests/flower tests/test_torchrun.py tests/test_cluster.py
 
 clean:
 	rm -rf .venv .venv-bench .venv-deploy build dist .pytest_cache .ruff_cache .hypothesis
