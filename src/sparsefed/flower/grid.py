@@ -1,5 +1,8 @@
 """Flower's grid, but one malformed or missing reply costs its own node the round, and nobody else."""
 
+# pyright: reportMissingImports=false
+# Flower is installed in an environment of its own (make test-deploy).
+
 import time
 from collections.abc import Iterable
 from logging import WARNING

@@ -1,5 +1,8 @@
 """What happened in a round, as Flower's metrics: numbers, and lists of numbers."""
 
+# pyright: reportMissingImports=false
+# Flower is installed in an environment of its own (make test-deploy).
+
 from collections.abc import Mapping
 
 from flwr.app import MetricRecord

@@ -1,5 +1,8 @@
 """Replies of Flower nodes, which may be anything, as uploads and metrics that can be read safely."""
 
+# pyright: reportMissingImports=false
+# Flower is installed in an environment of its own (make test-deploy).
+
 import math
 from collections.abc import Iterable, Mapping
 from io import BytesIO

@@ -1,5 +1,8 @@
 """A Flower strategy that aggregates by a defense of this package and trusts nothing that a node sends."""
 
+# pyright: reportMissingImports=false
+# Flower is installed in an environment of its own (make test-deploy).
+
 from collections.abc import Callable, Iterable, Mapping
 from logging import INFO, WARNING
 from pathlib import Path
