@@ -1,4 +1,4 @@
-"""Neurotoxin: a backdoor where honest clients do not tread, forgotten late (Zhang et al., ICML 2022)."""
+"""Neurotoxin: a backdoor where honest clients do not step, forgotten late (Zhang et al., ICML 2022)."""
 
 import torch
 from pydantic import Field
