@@ -70,7 +70,7 @@ def test_runs_that_fail_do_not_stop_the_others(tmp_path: Path):
     found = dict(side_by_side(experiments, tmp_path, jobs=2, threads=1))
     assert "its process was killed" in str(found["killed"])
     assert re.search(r"ZeroDivisionError in test_jobs.py, line \d+: of its own", str(found["broken"]))
-    assert str(found["refused"]) == "no such round"
+    assert str(found["refused"]) == "`defense`: no such round"
     assert [found[f"right {seed}"]["rounds"] for seed in range(2)] == [3, 3]
 
 
@@ -86,7 +86,9 @@ def test_a_table_finishes_its_other_cells_and_says_which_failed_and_why(tmp_path
         ("SparseFed", 2, []),
         ("large", 0, [0, 1]),
     ]
-    assert "- row `large`, seed 0: a cohort of 101" in table_page(table, lines, {}, "")
+    told = table_page(table, lines, {}, "")
+    assert "- row `large`, seed 0: " in told
+    assert "expected at most the 100 clients that there are, found 101" in told
 
 
 @pytest.mark.parametrize("seeds", ["[0, 1]", "[0]"], ids=["all busy", "one process idle"])

@@ -43,7 +43,11 @@ EXPERIMENT = Experiment(
     precision="float64",
     twin=True,
 )
-ARGUMENTS = {"CoordinateAware": {"coordinates": 50}, "Independent": {"method": PGD()}}
+ARGUMENTS = {
+    "Best": {"of": [PGD()]},
+    "CoordinateAware": {"coordinates": 50},
+    "Independent": {"method": PGD()},
+}
 METHODS = {
     kind.__name__: kind(**ARGUMENTS.get(kind.__name__, {}))
     for kind in sorted(family_members(Method), key=lambda kind: kind.__name__)

@@ -31,7 +31,9 @@ class Chameleon(PGD):
     def vector(self, view: View, generator: torch.Generator) -> Vector:
         encoder = ~head_mask(view.network).to(view.params.device)
         settings: dict[str, Any] = dict(self)
-        moved = _Encoding(**settings).descend(view, generator, kept=encoder)
+        moved = torch.zeros_like(view.params)
+        if bool(encoder.any()):  # softmax regression is a head alone
+            moved = _Encoding(**settings).descend(view, generator, kept=encoder)
         adapted = view._replace(params=view.params - moved)
         return moved + _Heading(**settings).descend(adapted, generator, kept=~encoder)
 
