@@ -1,10 +1,13 @@
 """Small experiments on the embedded digits that the tests share."""
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import sparsefed as sf
 from sparsefed.data import Digits, OneClass
 from sparsefed.models import MLP
+
+T = TypeVar("T")
 
 
 def attack(**changes: Any) -> sf.Attack:
@@ -30,3 +33,13 @@ def experiment(**changes: Any) -> sf.Experiment:
         "evaluate_every": 5,
     }
     return sf.Experiment(**{**parts, **changes})
+
+
+def finished(steps: Generator[Any, None, T]) -> tuple[list[str], T]:
+    """What a search or an audit said on its way, and what it found."""
+    said = []
+    while True:
+        try:
+            said.append(next(steps).what)
+        except StopIteration as end:
+            return said, end.value

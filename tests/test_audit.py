@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from small import finished
 
 from sparsefed import cli
 from sparsefed.attacks import Targeted
 from sparsefed.core.errors import SpecError
 from sparsefed.federation.experiment import Experiment
-from sparsefed.frontier.audit import Audit, audit, usual
+from sparsefed.frontier.audit import audit, usual
 from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.findings import Audit
 from sparsefed.frontier.points import FALLEN
 from sparsefed.frontier.verdict import as_page, as_text, verdict
 
@@ -31,15 +33,6 @@ BASE = {
         "method": {"type": "PGD", "epochs": 2, "batch_size": 10, "local_lr": 0.5},
     },
 }
-
-
-def finished(steps) -> tuple[list[str], Audit]:
-    said = []
-    while True:
-        try:
-            said.append(next(steps).what)
-        except StopIteration as end:
-            return said, end.value
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 from hypothesis import given, strategies as st
+from small import finished
 
 import sparsefed as sf
 from sparsefed import cli
@@ -41,15 +42,6 @@ SPARSEFED = {"clip": {"type": "FixedClip", "norm": 1.0}, "defense": {"type": "Sp
 
 def plan(**changes: object) -> Plan:
     return Plan(**{"base": BASE, "defenses": {"clip": CLIP, "SparseFed": SPARSEFED}, "seeds": [0], **changes})
-
-
-def finished(steps) -> tuple[list[str], list[Point]]:
-    said = []
-    while True:
-        try:
-            said.append(next(steps).what)
-        except StopIteration as end:
-            return said, end.value
 
 
 def test_every_defense_is_searched_and_reported_at_both_horizons(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import board, data, looks, parts, runs, search, secagg, tables, theory
+from sparsefed.cli import audit, board, data, looks, parts, runs, search, secagg, tables, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -37,7 +37,7 @@ for command in (
     theory.certify,
     search.frontier,
     search.tune,
-    search.audit,
+    audit.audit,
     board.leaderboard,
 ):
     app.command(command)

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "Threads",
     "as_typed",
     "beside",
+    "ending",
     "keep_memory",
     "news",
     "resumable",
@@ -53,6 +54,17 @@ def _picture(_: Any, path: Path | None) -> None:
     _file(_, path)
     if path is not None and path.suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise SpecError("Needed: a name that ends in .png, .svg or .pdf.")
+
+
+def ending(*suffixes: str) -> Callable[[Any, Path | None], None]:
+    """A validator of file names that end in one of `suffixes`, in a folder that is there."""
+
+    def check(_: Any, path: Path | None) -> None:
+        _file(_, path)
+        if path is not None and path.suffix not in suffixes:
+            raise SpecError(f"expected a name that ends in {', '.join(suffixes)}, found {path}")
+
+    return check
 
 
 Set = Annotated[list[str], Parameter("--set", negative="")]

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -18,6 +18,7 @@ from sparsefed.cli.parts import (
     Threads,
     as_typed,
     beside,
+    ending,
     keep_memory,
     news,
     resumable,
@@ -25,7 +26,6 @@ from sparsefed.cli.parts import (
     say_json,
     write,
 )
-from sparsefed.core.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -110,19 +110,13 @@ def table(
                 raise end
 
 
-def _report_file(_: Any, path: Path | None) -> None:
-    if path is not None and path.suffix not in REPORTS:
-        raise SpecError(f"expected a name that ends in {', '.join(REPORTS)}, found {path}")
-
-
-REPORTS = (".html", ".md", ".csv", ".tex")
-
-
 def report(
     what: Path,
     *,
     runs: Runs = Path("runs"),
-    out: Annotated[Path, Parameter("--out", validator=_report_file)] = Path("report.html"),
+    out: Annotated[Path, Parameter("--out", validator=ending(".html", ".md", ".csv", ".tex"))] = Path(
+        "report.html"
+    ),
 ) -> None:
     """Write a report of a table or of a folder of runs, without running anything.
 

@@ -7,7 +7,7 @@ search found best. Every number comes from an ordinary run that is kept and can 
 from collections.abc import Generator
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -19,7 +19,8 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.metrics import aimed_hits
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
-from sparsefed.frontier.certified import Certified, certified
+from sparsefed.frontier.certified import certified
+from sparsefed.frontier.findings import Audit, Server, Siege, Taken
 from sparsefed.frontier.goals import Goal, goals_of
 from sparsefed.frontier.plan import DEFENSES, Plan, for_search, with_settings
 from sparsefed.frontier.points import FALLEN
@@ -30,90 +31,13 @@ from sparsefed.runs.journal import final_params
 from sparsefed.runs.record import Record
 from sparsefed.runs.simulate import simulate
 
-__all__ = ["Audit", "Server", "Siege", "Taken", "audit", "usual"]
+__all__ = ["audit", "usual"]
 
 _UNDEFENDED, _CLIP, _SPARSEFED = "no defense", "clip", "SparseFed"
 _ASSUMED = 0.1
 """The share of compromised clients that the search for settings assumes."""
 _PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the experiment's learning rate that the undefended server is tried with."""
-
-
-class Server(NamedTuple):
-    """A server with its settings, and what it is worth when nobody attacks."""
-
-    name: str
-    experiment: Experiment
-    test_accuracy: float
-    """Percent, without an attack."""
-    honest_norm: float
-    """Median ℓ2 norm of the honest updates."""
-
-
-class Siege(NamedTuple):
-    """One attack on one server, with more and more compromised clients."""
-
-    server: str
-    goal: str
-    attack: str
-    tried: dict[int, float]
-    """The attack's success in percent, by the number of compromised clients."""
-
-    @property
-    def needed(self) -> int | None:
-        """The fewest compromised clients tried with which it succeeds on more than 20 %; None if none did."""
-        return min((m for m, success in self.tried.items() if success > FALLEN), default=None)
-
-
-class Taken(NamedTuple):
-    """What the best attack on chosen points takes from the clipping server."""
-
-    compromised: int
-    """With how many compromised clients."""
-    classes: dict[str, float]
-    """Percent of the targeted points of each class that get the attacker's label, most first."""
-
-
-class Audit(NamedTuple):
-    """What an audit found."""
-
-    clients: int
-    """How many clients the federation has."""
-    cohort: int
-    rounds: int
-    servers: list[Server]
-    sieges: list[Siege]
-    taken: Taken | None
-    """Which classes are easiest to take."""
-    certified: Certified
-    """What no attack can change."""
-
-    def fewest(self, server: str, goal: str) -> Siege:
-        """The attack of a goal that needs fewest compromised clients; of several the most successful one."""
-        own = [siege for siege in self.sieges if (siege.server, siege.goal) == (server, goal)]
-        return min(own, key=lambda s: (s.needed or self.clients + 1, -max(s.tried.values())))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything for machines."""
-        return {
-            "clients": self.clients,
-            "cohort": self.cohort,
-            "rounds": self.rounds,
-            "servers": [
-                {"name": s.name, "test_accuracy": s.test_accuracy, "experiment": s.experiment.to_dict()}
-                for s in self.servers
-            ],
-            "attacks": [
-                {
-                    **siege._asdict(),
-                    "needed": siege.needed,
-                    "tried": {str(m): v for m, v in siege.tried.items()},
-                }
-                for siege in self.sieges
-            ],
-            "taken": None if self.taken is None else self.taken._asdict(),
-            "certified": self.certified._asdict(),
-        }
 
 
 def usual(model: str, data: Path) -> Experiment:

@@ -58,17 +58,13 @@ def searched(
     A defense without a setting that was tried to its end is left out. Raises `SpecError` where all are.
     """
     work = _Work(plan, runs, budget, jobs, threads)
-    work.searching = 1.0
-    yield from work.search()
+    yield from work.search(share=1.0)
     finals = [_finalists(study, work.best(study))[:1] for study in work.studies]
     return {final.study.defense: final.settings for found in finals for final in found}
 
 
 class _Work:
     """The studies of a plan, and what was spent on them."""
-
-    searching = _SEARCH
-    """The share of the budget that is spent on searching."""
 
     def __init__(  # noqa: PLR0917
         self,
@@ -104,9 +100,9 @@ class _Work:
         runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
         return Budget(sum(runs), sum(seconds))
 
-    def search(self) -> Iterator[Progress]:
+    def search(self, share: float = _SEARCH) -> Iterator[Progress]:
         """Turn the knobs of every defense in turn until the search's part of the budget is used."""
-        limit, running = self.budget.part(self.searching), dict[str, Trial]()
+        limit, running = self.budget.part(share), dict[str, Trial]()
         waiting: list[Trial] = []
 
         def feed() -> Iterator[tuple[str, Experiment]]:
@@ -130,7 +126,7 @@ class _Work:
                 trial.give_up()
             elif not trial.record(result):
                 waiting.append(trial)
-            yield Progress(self.searching * (1 - limit.left(self.spent)), key)
+            yield Progress(share * (1 - limit.left(self.spent)), key)
         if not any(study.finished() for study in self.studies):
             runs = 1 + len(self.studies[0].goal.attacks)
             raise SpecError(
@@ -160,7 +156,7 @@ class _Work:
             where, attack = tasks[key]
             if result is not None:
                 found.setdefault(where, {})[attack] = result
-            yield Progress(1 - (1 - self.searching) * self.budget.left(self.spent), key)
+            yield Progress(1 - (1 - _SEARCH) * self.budget.left(self.spent), key)
         return [self._point(place, final, found) for place, final in enumerate(finalists)]
 
     def _order(self, finalists: "list[_Finalist]") -> Iterator[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 import math
 
-from sparsefed.frontier.audit import Audit, Siege
+from sparsefed.frontier.findings import Audit, Siege
 from sparsefed.report.pages import page
 
 __all__ = ["as_page", "as_text"]

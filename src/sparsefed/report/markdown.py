@@ -8,7 +8,7 @@ from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Row
 from sparsefed.runs.tables import Table
 
-__all__ = ["code", "grid", "image", "plain", "table_page"]
+__all__ = ["code", "grid", "image", "plain", "table_page", "with_spread"]
 
 SPECIAL = re.compile(r"[\\|<*`\[\]~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
@@ -66,11 +66,16 @@ def _cells(table: Table, line: Row, columns: bool, reported: set[str]) -> list[s
 
 
 def _value(mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
+    missing = values.count(None)
+    count = f" ({len(values) - missing} of {len(values)})" if missing and mean is not None else ""
+    return with_spread(mean, sd) + count
+
+
+def with_spread(mean: float | None, sd: float | None, sign: str = "±") -> str:
+    """A mean and its standard deviation to one decimal; a dash without a mean."""
     if mean is None:
         return "–"
-    missing = values.count(None)
-    count = f" ({len(values) - missing} of {len(values)})" if missing else ""
-    return f"{mean:.1f}" + (f" ± {sd:.1f}" if sd is not None else "") + count
+    return f"{mean:.1f}" + (f" {sign} {sd:.1f}" if sd is not None else "")
 
 
 def _failures(lines: list[Row]) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sparsefed.core.errors import SpecError
 from sparsefed.report.history import brief, differences, outcome
-from sparsefed.report.markdown import grid, plain
+from sparsefed.report.markdown import grid, plain, with_spread
 from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Outcome, Record, Row, find_record
 from sparsefed.runs.tables import Cell, read_table, summary
@@ -160,10 +160,7 @@ def _grid(sheet: Sheet, escaped: Callable[[str], str], sign: str) -> tuple[list[
 
 def number(entry: Entry, place: int, sign: str = "±") -> str:
     """Mean and standard deviation of a metric, or a dash."""
-    mean, spread = entry.means[place], entry.spreads[place]
-    if mean is None:
-        return "–"
-    return f"{mean:.1f}" + ("" if spread is None else f" {sign} {spread:.1f}")
+    return with_spread(entry.means[place], entry.spreads[place], sign)
 
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsefed.attacks.methods.pgd import PGD, Whole
+from sparsefed.attacks.methods.pgd import PGD, Whole, with_clean
 from sparsefed.attacks.view import View
 from sparsefed.core.errors import SpecError
 from sparsefed.core.types import Vector
@@ -56,12 +56,7 @@ class _Heading(Chameleon):
     """The second stage."""
 
     def course(self, view: View, kept: Tensor | None) -> Whole:
-        return Whole(view, partial(self.both, view), kept)
-
-    def both(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
-        """The mean of the gradients on the auxiliary batch and on clean data."""
-        clean = view.network.gradient(view.local.inputs, view.local.labels)
-        return (view.network.gradient(inputs, labels) + clean) / 2
+        return Whole(view, partial(with_clean, view), kept)
 
 
 def supervised_contrast(found: Tensor, labels: Tensor, temperature: float) -> Tensor:

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sparsefed.attacks.base import project
-from sparsefed.attacks.methods.pgd import PGD, Whole
+from sparsefed.attacks.methods.pgd import PGD, Whole, with_clean
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Matrix, Vector
 
@@ -41,8 +41,7 @@ class ModelReplacement(PGD):
 
     def gradient(self, view: View, inputs: Tensor, labels: Tensor) -> Vector:
         """The mean of the two gradients at the bound network."""
-        clean = view.network.gradient(view.local.inputs, view.local.labels)
-        return (view.network.gradient(inputs, labels) + clean) / 2
+        return with_clean(view, inputs, labels)
 
     def finished(self, view: View) -> bool:
         with view.network.evaluating():

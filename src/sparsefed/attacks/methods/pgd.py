@@ -13,7 +13,7 @@ from sparsefed.attacks.view import View
 from sparsefed.core.types import Vector
 from sparsefed.models.span import Span
 
-__all__ = ["PGD", "Whole"]
+__all__ = ["PGD", "Whole", "with_clean"]
 
 
 class PGD(Colluding):
@@ -92,3 +92,9 @@ class Whole:
     def outward(self, moved: Vector) -> Vector:
         """A movement of `local` as a vector of all parameters."""
         return moved
+
+
+def with_clean(view: View, inputs: Tensor, labels: Tensor) -> Vector:
+    """The mean of the gradients on an auxiliary batch and on the attackers' own clean data."""
+    clean = view.network.gradient(view.local.inputs, view.local.labels)
+    return (view.network.gradient(inputs, labels) + clean) / 2
