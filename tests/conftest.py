@@ -1,11 +1,14 @@
 """What all tests share: no time limits, one thread, and where to find real data, if there is any."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from sparsefed import cli
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no reason to fail
@@ -18,6 +21,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real data in {folder} (or in $SPARSEFED_DATA)")
     return folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line: takes words, gives the exit code, the output and the error output."""
+
+    def called(*words: str) -> tuple[int, str, str]:
+        try:
+            cli.main(words)
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return called
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from sparsefed import cli
-
 ROOT = Path(__file__).parents[2]
 PLAN = """
 [base]
@@ -26,20 +24,11 @@ by = { type = "Votes", groups = { type = "Hashed", groups = 10 }, trainer = { ty
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> Any:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.toml").write_text(PLAN)
 
-    def called(*words: str) -> tuple[int, str, str]:
-        try:
-            cli.main(words)
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return called
+    return command
 
 
 def test_a_plan_prints_curves_that_start_at_the_accuracy_and_fall(call: Any):
