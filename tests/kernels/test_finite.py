@@ -1,16 +1,20 @@
 """Whatever is finite stays finite: norms, sums, distances, order statistics up to the largest numbers."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
 
+import sparsefed as sf
+from sparsefed.attacks.base import project
 from sparsefed.kernels import (
     gram,
     mean_near_median,
     median,
+    norm_of,
     row_norms,
     squared_distances,
     trimmed_mean,
@@ -102,3 +106,45 @@ def test_order_statistics_of_the_largest_numbers_are_those_of_smaller_ones(
     scale = 2.0 ** (127 if dtype == torch.float32 else 1023)  # a power of two changes no digit
     for rule in (median, lambda m: trimmed_mean(m, 1), lambda m: mean_near_median(m, 3)):
         torch.testing.assert_close(rule(unit * scale) / scale, rule(unit), rtol=1e-6, atol=1e-7)
+
+
+def large_ones(size: int, in_a_block: int) -> torch.Tensor:
+    """Squares of 2⁻²⁴, which float32 rounds away beside a 1, in blocks that begin with ones."""
+    row = torch.full((size,), 2.0**-12)
+    row[: size // 128 * 128].view(-1, 128)[:, :in_a_block] = 1.0
+    return row
+
+
+HOSTILE: dict[str, Callable[[int], torch.Tensor]] = {
+    "equal": lambda size: torch.full((size,), 0.1),
+    "thirds": lambda size: torch.full((size,), 1 / 3),
+    "random": lambda size: numbers((1, size), torch.float32, size)[0],
+    "one large": lambda size: torch.cat([torch.ones(1), torch.full((size - 1,), 2.0**-12)]),
+    "large ones": lambda size: large_ones(size, 1),
+    "large ones in every lane": lambda size: large_ones(size, 8),
+    "growing": lambda size: torch.linspace(0, 1, size),
+    "growing fast": lambda size: torch.linspace(-20, 0, size).exp(),
+}
+"""Rows of which sums of float32 squares lose most: equal numbers, and small ones behind large ones."""
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("size", [1, 7, 127, 128, 129, 50_890, 1_000_003, 6_999_999])
+def test_no_vector_of_float32_has_a_norm_that_is_off_by_a_millionth(kind: str, size: int) -> None:
+    row = HOSTILE[kind](size)
+    exact = float(torch.linalg.vector_norm(row.double()))
+    assert float(norm_of(row)) == pytest.approx(exact, rel=1e-6)
+    if size < 100_000:
+        other_layouts = (row.repeat(3, 1).T.contiguous().T, torch.stack([row] * 3, 1).T, row.expand(3, -1))
+        for rows in other_layouts:
+            assert row_norms(rows).tolist() == pytest.approx([exact] * 3, rel=1e-6)
+
+
+def test_no_update_passes_the_clip_by_more_than_a_millionth_of_it() -> None:
+    for kind, make in HOSTILE.items():
+        row = make(1_000_003)
+        length = float(torch.linalg.vector_norm(row.double()))
+        for sent in (row, row / length):  # far longer than L, and as long as an honest one
+            clipped = sf.dense(sent[None]).admitted(0.999).sum()
+            assert float(torch.linalg.vector_norm(clipped.double())) <= 0.999 * (1 + 1e-6), kind
+            assert float(torch.linalg.vector_norm(project(sent, 0.999).double())) <= 0.999 * (1 + 1e-6), kind

@@ -12,6 +12,7 @@ from sparsefed.attacks.objectives.base import Objective
 from sparsefed.attacks.view import Grant, Nothing, View
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds, Matrix, Vector
+from sparsefed.kernels import norm_of
 
 __all__ = [
     "Attack",
@@ -119,11 +120,11 @@ def needs_points(method: Method, objective: Objective) -> None:
 
 def fit_to(update: Vector, norm: float) -> Vector:
     """`update` brought to length `norm` exactly; a zero update and an infinite norm change nothing."""
-    length = torch.linalg.vector_norm(update)
+    length = norm_of(update)
     return update * (norm / length) if math.isfinite(norm) and length > 0 else update
 
 
 def project(update: Vector, norm: float) -> Vector:
     """The nearest point to `update` in the ℓ2 ball of radius `norm`."""
-    length = torch.linalg.vector_norm(update)
+    length = norm_of(update)
     return update * (norm / length) if length > norm else update

@@ -18,6 +18,7 @@ from sparsefed.clients.ghost.base import Layer, Rows, Sums, Visitor
 from sparsefed.clients.ghost.tape import ghost_pass
 from sparsefed.clients.ghost.tied import cross_terms
 from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.kernels import norm_of
 from sparsefed.protocol.updates import clip_factors
 
 __all__ = ["Batched", "Engine"]
@@ -76,7 +77,7 @@ class Batched:
         self._run(clients, measure)
         squares += cross_terms(layers)
         if self.weight_decay:
-            decay = self.weight_decay * torch.linalg.vector_norm(self.work.params)
+            decay = self.weight_decay * norm_of(self.work.params).to(self.work.params)
             squares.append(decay.square().expand(len(clients)))
         norms = torch.stack(squares).sum(0).clamp(min=0).sqrt()
         finite = norms.isfinite().cpu().numpy()

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
-
 from sparsefed.clients.base import Work
 from sparsefed.core.seeds import Stream, kept, reseed
 from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.kernels import norm_of
 from sparsefed.protocol.updates import clip_factors
 
 __all__ = ["Loop"]
@@ -27,7 +26,7 @@ class Loop:
         total = self.work.params.new_zeros(self.size)
         with kept():
             for position, update in enumerate(self._updates()):
-                norms[position] = norm = torch.linalg.vector_norm(update)
+                norms[position] = norm = norm_of(update)
                 if norm.isfinite():
                     total += clip_factors(norm, clip_norm) * update  # u ← u · min(1, L / ‖u‖)
         return norms, total

@@ -17,6 +17,7 @@ from sparsefed.clients.base import Work
 from sparsefed.clients.chunks import cuts
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.core.types import Matrix, PerClient, Vector
+from sparsefed.kernels import row_norms
 from sparsefed.models.network import IGNORED
 from sparsefed.protocol.updates import clip_factors
 
@@ -71,11 +72,12 @@ class Stacked:
         norms, total = self.work.params.new_zeros(self.count), torch.zeros_like(self.work.params)
         for clients in self._stacks():
             updates = self._train(clients)
-            norms[clients] = lengths = torch.linalg.vector_norm(updates, dim=1)
+            lengths = row_norms(updates)
+            norms[clients] = lengths.to(norms)
             finite = lengths.isfinite()
             if not bool(finite.all()):  # 0 · NaN would taint the others' sum
                 updates, lengths = updates[finite], lengths[finite]
-            total += clip_factors(lengths, clip_norm) @ updates
+            total += clip_factors(lengths, clip_norm).to(updates) @ updates
         return norms, total
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
 from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.noise import NoiseMemory, normal
+from sparsefed.kernels import norm_of
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["CRFL", "Smoothed"]
@@ -63,7 +64,7 @@ class CRFL(Defense):
         before, round = self.model(state), state.round + 1
         moved = before - lr * velocity
         allowed = self.norm + self.growth * int(round)
-        clipped = moved / max(1.0, float(torch.linalg.vector_norm(moved)) / allowed)
+        clipped = moved / max(1.0, float(norm_of(moved)) / allowed)
         after = Smoothed(clipped, velocity, state.seed, round)
         return before - self.model(after), after
 

@@ -9,6 +9,7 @@ from sparsefed.core.errors import UpdateError
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Aggregate, finite_rows, trusted_update
 from sparsefed.defenses.cost import Cost
+from sparsefed.kernels import norm_of
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["FLTrust"]
@@ -36,7 +37,7 @@ class FLTrust(Aggregate):
         trust, norms = self.trust(updates), rows.norms()
         if not bool(trust.sum() > 0):
             raise UpdateError(f"{self!r}: expected an update that agrees with the server's own, found none")
-        length = torch.linalg.vector_norm(own).double()
+        length = norm_of(own)
         return rows.weighted_sum(torch.where(norms > 0, trust * length / norms, 0.0) / trust.sum())
 
     def trust(self, updates: Updates) -> PerClient:
@@ -44,7 +45,7 @@ class FLTrust(Aggregate):
         rows, own = updates.as_dense(), trusted_update(self, updates)
         norms = rows.norms()
         units = rows.rows() / norms.clamp(min=torch.finfo(norms.dtype).tiny)[:, None]
-        return (units @ (own / torch.linalg.vector_norm(own)).to(units)).double().clamp(min=0.0)
+        return (units @ (own / norm_of(own)).to(units)).double().clamp(min=0.0)
 
     def shares(self, updates: Updates) -> PerClient:
         return self.trust(updates).cpu()

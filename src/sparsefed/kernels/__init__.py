@@ -1,7 +1,7 @@
 """Exact CPU kernels where PyTorch is far from the machine; on a GPU the same functions are PyTorch."""
 
 from sparsefed.kernels.count_sketch import CountSketch
-from sparsefed.kernels.finite import all_finite, row_norms, weighted_sum, with_norm
+from sparsefed.kernels.finite import all_finite, norm_of, row_norms, row_squares, weighted_sum, with_norm
 from sparsefed.kernels.gram import gram, squared_distances
 from sparsefed.kernels.order_statistics import mean_near_median, median, trimmed_mean
 from sparsefed.kernels.server_step import accumulate
@@ -14,7 +14,9 @@ __all__ = [
     "gram",
     "mean_near_median",
     "median",
+    "norm_of",
     "row_norms",
+    "row_squares",
     "squared_distances",
     "top_k",
     "trimmed_mean",

@@ -1,8 +1,10 @@
-"""Norms and weighted sums that stay finite wherever the numbers they are made of are finite.
+"""Norms and weighted sums that stay finite, and keep their digits, wherever the numbers they are made of do.
 
 A float32 row of norm 1.8·10¹⁹ has squares that float32 cannot hold, and a sum can overflow although the mean
 does not. The fast path is PyTorch's; only what comes out infinite, or too small to trust, is computed again
-with care.
+with care. PyTorch adds up float32 squares in float32, one after the other: the norm of 6.6 million equal
+numbers comes out 0.6 % short, and a client that knows this exceeds its clip. So squares are added up in
+float32 within blocks of `BLOCK` numbers, and in float64 from block to block.
 """
 
 import torch
@@ -10,7 +12,11 @@ from torch import Tensor
 
 from sparsefed.core.types import Matrix, PerClient, Vector
 
-__all__ = ["all_finite", "row_norms", "weighted_sum", "with_norm"]
+__all__ = ["all_finite", "norm_of", "row_norms", "row_squares", "weighted_sum", "with_norm"]
+
+BLOCK = 128
+"""How many float32 squares are added up in float32. PyTorch adds in at least eight lanes, so none of the
+sums has more than 16 + 3 steps, each wrong by at most 2⁻²⁴: a norm is off by less than 10⁻⁶ of itself."""
 
 _NUMBERS_AT_A_TIME = 1 << 24
 _LARGEST = torch.finfo(torch.float64).max
@@ -22,16 +28,31 @@ def all_finite(vector: Tensor) -> bool:
 
 
 def row_norms(matrix: Matrix) -> PerClient:
-    """The ℓ2 norm of every row, in float64; not finite only where the row is not.
+    """The ℓ2 norm of every row, in float64, right to 10⁻⁶ of itself; not finite only where the row is not.
 
     A norm that exceeds the largest float64 counts as that number.
     """
-    norms = torch.linalg.vector_norm(matrix, dim=1).double()
+    wide = matrix.dtype == torch.float64
+    norms = torch.linalg.vector_norm(matrix, dim=1) if wide else row_squares(matrix).sqrt()
     limits = torch.finfo(matrix.dtype)
     least = (max(1, matrix.shape[1]) * limits.tiny / limits.eps) ** 0.5  # below, squares lose digits
     for row in (~((norms >= least) & norms.isfinite())).nonzero()[:, 0].tolist():
         norms[row] = _careful_norm(matrix[row])
     return norms
+
+
+def row_squares(matrix: Matrix) -> PerClient:
+    """The sum of squares of every row, in float64; not finite where float32 cannot hold those of a block."""
+    matrix = matrix if matrix.stride(1) == 1 else matrix.contiguous()  # other strides are added in one lane
+    whole = matrix.shape[1] // BLOCK * BLOCK
+    blocks = torch.linalg.vector_norm(matrix[:, :whole].unflatten(1, (-1, BLOCK)), dim=2)
+    rest = torch.linalg.vector_norm(matrix[:, whole:], dim=1)
+    return blocks.double().square().sum(1) + rest.double().square()
+
+
+def norm_of(vector: Vector) -> Tensor:
+    """The ℓ2 norm of a vector, as precise as `row_norms`."""
+    return row_norms(vector[None])[0]
 
 
 def with_norm(row: Vector, norm: float) -> Vector:

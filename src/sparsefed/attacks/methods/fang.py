@@ -10,7 +10,7 @@ from sparsefed.attacks.base import Method, project
 from sparsefed.attacks.view import Grant, View
 from sparsefed.core.types import Matrix, Vector
 from sparsefed.defenses.krum import Krum, nearest_sums
-from sparsefed.kernels import squared_distances
+from sparsefed.kernels import norm_of, row_norms, squared_distances
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["FangKrum", "FangTrimmedMean"]
@@ -70,7 +70,7 @@ class FangKrum(Method):
     def step(self, view: View, rows: Matrix, direction: Vector) -> float:
         """λ."""
         duel = _Duel(rows, direction, view.uploads, self.f)
-        lam = min(duel.bound(), view.clip_norm / max(float(direction.norm()), 1.0))
+        lam = min(duel.bound(), view.clip_norm / max(float(norm_of(direction)), 1.0))
         for _ in range(self.halvings):
             if duel.won(lam):
                 break
@@ -84,7 +84,7 @@ class _Duel:
     def __init__(self, rows: Matrix, direction: Vector, attackers: int, f: int | None) -> None:
         self.rule = Krum(f=attackers if f is None else f)
         self.attackers = attackers
-        self.squares = torch.linalg.vector_norm(rows, dim=1).double().square().cpu().numpy()
+        self.squares = row_norms(rows).square().cpu().numpy()
         self.along = (rows @ direction).double().cpu().numpy()
         self.length = float(direction.double().square().sum())
         self.between = squared_distances(rows).double().cpu().numpy()

@@ -11,6 +11,7 @@ from sparsefed.attacks.base import Colluding, needs_points
 from sparsefed.attacks.objectives.base import Objective
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Vector
+from sparsefed.kernels import norm_of
 from sparsefed.models.span import Span
 
 __all__ = ["PGD", "Whole", "with_clean"]
@@ -67,7 +68,7 @@ class PGD(Colluding):
     def confine(self, moved: Vector, view: View) -> None:
         """Back into the ball, in place: P(M̂ − M₀)."""
         if math.isfinite(radius := self.radius(view)):
-            length = float(torch.linalg.vector_norm(moved))
+            length = float(norm_of(moved))
             if length > radius:
                 moved.mul_(radius / length)
 

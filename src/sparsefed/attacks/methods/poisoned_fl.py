@@ -10,6 +10,7 @@ from torch import Tensor
 from sparsefed.attacks.base import Method, fit_to, project
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Matrix, Vector
+from sparsefed.kernels import norm_of
 
 __all__ = ["Course", "PoisonedFL"]
 
@@ -76,11 +77,11 @@ class PoisonedFL(Method):
         if math.isfinite(view.clip_norm):
             return fit_to(signs, view.clip_norm)
         honest = view.clients.updates(view.work(view.local, generator.initial_seed())).mean()
-        return fit_to(signs, float(torch.linalg.vector_norm(honest)))
+        return fit_to(signs, float(norm_of(honest)))
 
     def _next(self, view: View, seen: Course, change: Vector) -> Vector:
         """λv ⊙ s; `change` is how the model moved since the last round, in the direction of an update."""
-        length, sent = (float(torch.linalg.vector_norm(part)) for part in (change, seen.upload))
+        length, sent = (float(norm_of(part)) for part in (change, seen.upload))
         rest = (change - seen.upload * (length / sent if sent else 0.0)).abs()  # v, not yet of length 1
         return project(fit_to(rest, float(seen.factor) * length) * seen.signs, view.clip_norm)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsefed.clients.ghost.base import Layer, Outer, Rows, Shared, Sums, pair_sums, squared_norms
+from sparsefed.clients.ghost.base import Layer, Outer, Rows, Shared, Sums, inner_products, squared_norms
 from sparsefed.core.types import PerClient
 
 __all__ = ["Affine", "form", "pairs_are_cheaper", "squares_by_pairs"]
@@ -85,7 +85,7 @@ def squares_by_pairs(dz: Tensor, xs: list[Tensor], biases: int = 0) -> PerClient
         grams.baddbmm_(x, x.mT)
     if biases:
         grams += float(biases)
-    return pair_sums(grams, torch.bmm(dz, dz.mT))
+    return inner_products(grams, torch.bmm(dz, dz.mT))
 
 
 def form(dz: Tensor, x: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from sparsefed.core.types import PerClient
+from sparsefed.kernels import row_squares
 
 __all__ = [
     "Layer",
@@ -23,7 +23,7 @@ __all__ = [
     "UnsupportedError",
     "Visitor",
     "Words",
-    "pair_sums",
+    "inner_products",
     "squared_norms",
 ]
 
@@ -129,9 +129,12 @@ Visitor: TypeAlias = Callable[[Layer, Tensor], None]
 
 def squared_norms(gradients: Tensor) -> PerClient:
     """‖gᵢ‖² of `[clients, ...]` gradients."""
-    return torch.linalg.vector_norm(gradients.flatten(1), dim=1).square()
+    return row_squares(gradients.flatten(1)).to(gradients)
 
 
-def pair_sums(inner: Tensor, outer: Tensor) -> PerClient:
-    """Σₛₜ innerₛₜ outerₛₜ of `[clients, rows, rows]`: ‖Σₜ dyₜ xₜᵀ‖² from the Gram matrices of x and dy."""
-    return torch.linalg.vecdot(inner.flatten(1), outer.flatten(1))
+def inner_products(first: Tensor, second: Tensor) -> PerClient:
+    """⟨aᵢ, bᵢ⟩ of every client, of `[clients, ...]`; of Gram matrices of x and dy it is ‖Σₜ dyₜ xₜᵀ‖².
+
+    PyTorch's `sum` adds up in pairs and keeps its digits; its dot products do not.
+    """
+    return (first * second).flatten(1).sum(1)

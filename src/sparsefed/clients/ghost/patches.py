@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparsefed.clients.ghost.base import pair_sums
+from sparsefed.clients.ghost.base import inner_products
 from sparsefed.core.types import PerClient
 from sparsefed.kernels import patches as compiled
 from sparsefed.kernels.compiled import runs_compiled
@@ -53,7 +53,7 @@ def gram_products(geometry: Geometry, x: Tensor, dy: Tensor, clients: int) -> Pe
     if _runs_compiled(images, gradients):
         return compiled.shifted_products(geometry, _grams(images), outer, images, gradients)
     patches = _patches(geometry, images, gradients)
-    return pair_sums(torch.bmm(patches, patches.mT), outer)
+    return inner_products(torch.bmm(patches, patches.mT), outer)
 
 
 def weight_gradient(weight: Tensor, geometry: Geometry, groups: int, x: Tensor, dy: Tensor) -> list[Tensor]:

@@ -5,7 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from sparsefed.clients.ghost.base import Layer, Outer, Shared, Words, pair_sums
+from sparsefed.clients.ghost.base import Layer, Outer, Shared, Words, inner_products
 from sparsefed.clients.ghost.embedding import add_rows, rows_of_words
 from sparsefed.core.types import PerClient
 
@@ -40,20 +40,22 @@ def by_pairs(first: Outer, second: Outer | Words) -> PerClient:
     """⟨Σₛ lₛ ⊗ rₛ, Σₜ l'ₜ ⊗ r'ₜ⟩ = Σₛₜ (lₛ·l'ₜ)(rₛ·r'ₜ)."""
     right = torch.bmm(first.right, second.right.mT)
     if isinstance(second, Outer):
-        return pair_sums(torch.bmm(first.left, second.left.mT), right)
-    return pair_sums(first.left.gather(2, second.words[:, None, :].expand(-1, right.shape[1], -1)), right)
+        return inner_products(torch.bmm(first.left, second.left.mT), right)
+    return inner_products(
+        first.left.gather(2, second.words[:, None, :].expand(-1, right.shape[1], -1)), right
+    )
 
 
 def by_forming(first: Outer | Tensor, second: Shared) -> PerClient:
     """⟨A, Σₜ l'ₜ ⊗ r'ₜ⟩ = Σₜ l'ₜᵀ A r'ₜ with A = Σₛ lₛ ⊗ rₛ formed."""
     formed = torch.bmm(first.left.mT, first.right) if isinstance(first, Outer) else first
     if isinstance(second, Tensor):
-        return torch.linalg.vecdot(formed.flatten(1), second.flatten(1))
+        return inner_products(formed, second)
     if isinstance(second, Words):
         read = formed.gather(1, second.words[..., None].expand(-1, -1, formed.shape[2]))
     else:
         read = torch.bmm(second.left, formed)
-    return torch.linalg.vecdot(read.flatten(1), second.right.flatten(1))
+    return inner_products(read, second.right)
 
 
 def pairs_of_calls_are_cheaper(first: Outer, second: Outer | Words) -> bool:
