@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sheet(folder: Path) -> Sheet:
-    return of_table(folder / "table.toml", folder / "runs")
+    return of_table(read_table(folder / "table.toml"), folder / "runs")
 
 
 def test_a_line_has_the_mean_of_its_runs_and_what_has_not_run_has_none(sheet: Sheet) -> None:

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
 import sparsefed
-from sparsefed.cli import audit, board, data, looks, parts, runs, search, secagg, tables, theory
+from sparsefed.cli import audit, board, data, looks, paper, parts, runs, search, secagg, tables, theory
 from sparsefed.core.errors import SparseFedError
 
 __all__ = ["app", "main"]
@@ -31,6 +32,7 @@ for command in (
     looks.show,
     looks.compare,
     tables.table,
+    paper.paper,
     tables.report,
     runs.demo,
     theory.choose_k,
@@ -42,6 +44,7 @@ for command in (
 ):
     app.command(command)
 app.command(looks.list_, name="list")
+app.command(partial(tables.table, kind="figure"), name="figure", help=tables.FIGURE)
 app.register_install_completion_command(help="Install completion of commands and options for your shell.")
 
 

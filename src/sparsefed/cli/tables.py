@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from sparsefed.cli.items import AtScale, table_of
 from sparsefed.cli.parts import (
     AsCsv,
     AsJson,
@@ -15,6 +16,7 @@ from sparsefed.cli.parts import (
     Out,
     Plot,
     Runs,
+    Set,
     Threads,
     as_typed,
     beside,
@@ -33,12 +35,19 @@ if TYPE_CHECKING:
     from sparsefed.runs.record import Outcome, Row
     from sparsefed.runs.tables import Cell, Table
 
-__all__ = ["report", "run_all", "table"]
+__all__ = ["FIGURE", "report", "run_all", "table"]
+
+FIGURE = """Run what a figure of the paper shows, and print the numbers behind it as Markdown.
+
+Example: `sparsefed figure 5 --scale smoke --plot figure5.png`
+"""
 
 
 def table(
-    spec: Path,
+    what: str,
     *,
+    scale: AtScale = None,
+    set_: Set = [],
     runs: Runs = Path("runs"),
     out: Out = None,
     plot: Plot = None,
@@ -48,17 +57,25 @@ def table(
     threads: Threads = None,
     csv: AsCsv = False,
     json_: AsJson = False,
+    kind: Annotated[str, Parameter(parse=False)] = "table",
 ) -> None:
     """Run every cell of a table that has not run yet, and print the table as Markdown.
 
-    An interrupted table resumes; a finished one is printed immediately.
+    A table is a TOML file of yours, or one of the paper's by its number. An interrupted table resumes; a
+    finished one is printed immediately.
 
     Example: `sparsefed table examples/tables/mnist.toml --jobs 2 --out mnist.md --plot mnist.png`
 
+    Example: `sparsefed table 2 --scale smoke`
+
     Parameters
     ----------
-    spec
-        The table, a TOML file.
+    what
+        A TOML file, or a number in the paper, as `sparsefed paper` lists them.
+    scale
+        The size of a table of the paper: `smoke` takes seconds, `small` two cores, `paper` a GPU.
+    set_
+        Change a key in every cell, such as `--set rounds=100`; may be repeated.
     runs
         The folder that holds the runs.
     out
@@ -78,15 +95,17 @@ def table(
         Print a line per run as comma-separated values instead.
     json_
         Print the lines as JSON instead, with the values and the run of every seed.
+    kind
+        What `what` is a number of: `table` or `figure`.
 
     """
     from sparsefed.core.errors import named
     from sparsefed.report.markdown import table_page
-    from sparsefed.runs.tables import read_table, summary
+    from sparsefed.runs.tables import summary
 
     keep_memory()
-    plan = read_table(spec)
-    with named(str(spec)):
+    plan = table_of(kind, what, scale, set_)
+    with named(what):
         results = run_all(list(plan.cells()), runs, jobs, threads, fresh, cluster)
     lines = summary(plan, results)
     for line in lines:
@@ -105,14 +124,15 @@ def table(
         _plot_table(plot, plan, results, runs)
         news(f"picture: {plot}")
     for cell, end in results:
-        if not isinstance(end, dict):
-            with named(f"{spec}: {cell.name}"):
+        if not isinstance(end, dict) and not plan.excuses(end):
+            with named(f"{what}: {cell.name}"):
                 raise end
 
 
 def report(
-    what: Path,
+    what: str,
     *,
+    scale: AtScale = None,
     runs: Runs = Path("runs"),
     out: Annotated[Path, Parameter("--out", validator=ending(".html", ".md", ".csv", ".tex"))] = Path(
         "report.html"
@@ -128,7 +148,9 @@ def report(
     Parameters
     ----------
     what
-        A table's TOML file, or a folder of runs.
+        A table's TOML file, a folder of runs, or a table of the paper by its number (a figure: `"figure 5"`).
+    scale
+        The scale of a table or figure of the paper.
     runs
         The folder that holds the table's runs.
     out
@@ -138,7 +160,9 @@ def report(
     from sparsefed.report.dossier import as_page
     from sparsefed.report.sheet import as_csv, as_latex, as_markdown, of_folder, of_table
 
-    sheet = of_folder(what) if what.is_dir() else of_table(what, runs)
+    kind, _, number = what.rpartition(" ")
+    plan = None if Path(what).is_dir() else table_of(kind or "table", number, scale)
+    sheet = of_folder(Path(what)) if plan is None else of_table(plan, runs)
     if out.suffix == ".html":
         text = as_page(sheet, as_typed())
     else:
@@ -184,9 +208,12 @@ def _each_run(plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) 
 
 
 def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> None:
+    from sparsefed.paper import Scaled, draw
     from sparsefed.report.plots import Curve, plot_curves
     from sparsefed.runs.record import Record
 
+    if isinstance(plan, Scaled) and plan.over != "round":
+        return draw(plan, results, path)
     seed = plan.seeds[0]
     columns: dict[str, list[Curve]] = {column: [] for column in plan.columns}
     for cell, end in results:

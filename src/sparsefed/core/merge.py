@@ -5,14 +5,15 @@ same `type` as before, or none, keeps its other keys. A part of another `type` r
 because the old keys meant something else. `without = ["key"]` takes keys away first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.kinds import found
 
-__all__ = ["Tree", "merged", "nested"]
+__all__ = ["Tree", "combinations", "merged", "nested"]
 
 Tree = dict[str, Any]
 
@@ -42,6 +43,12 @@ def nested(changes: Mapping[tuple[str, ...], Any]) -> Tree:
             part = part[parent]
         part[last] = value
     return tree
+
+
+def combinations(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every way to give each key one of its values; the last key changes fastest."""
+    for chosen in product(*values.values()):
+        yield dict(zip(values, chosen, strict=True))
 
 
 def _merged_part(old: Any, new: Any, place: tuple[str, ...]) -> Any:

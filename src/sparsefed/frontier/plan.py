@@ -12,7 +12,7 @@ from pydantic import Field
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, knobs_of
-from sparsefed.core.merge import Tree, merged, nested
+from sparsefed.core.merge import Tree, combinations, merged, nested
 from sparsefed.core.origin import origin_of, read_from
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
@@ -127,10 +127,7 @@ class Plan(Spec):
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every combination of `vary`."""
-        points: list[dict[str, Any]] = [{}]
-        for key, values in self.vary.items():
-            points = [{**point, key: value} for point in points for value in values]
-        yield from points
+        yield from combinations(self.vary)
 
 
 P = TypeVar("P", bound=Plan)

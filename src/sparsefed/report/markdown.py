@@ -38,7 +38,7 @@ def grid(heads: list[str], lines: list[list[str]], texts: int, last: str = "---"
 
 def table_page(table: Table, lines: list[Row], environment: Row, command: str, picture: str = "") -> str:
     """A table with its picture, what failed, what it was made with and how to make it again."""
-    reported = {metric for texts in table.reported.values() for metric in texts}
+    reported = {metric for line in lines for metric in table.metrics if line[metric]["reported"] is not None}
     columns = list(table.columns) != [""]
     heads = ["", *([""] if columns else [])]
     texts = len(heads)
@@ -79,12 +79,16 @@ def with_spread(mean: float | None, sd: float | None, sign: str = "±") -> str:
 
 
 def _failures(lines: list[Row]) -> str:
-    told = [
-        f"- row {code(line['row'])}{', column ' + code(line['column']) if line['column'] else ''}, "
-        f"seed {seed}: {plain(why)}"
-        for line in lines
-        for seed, why in line["failed"].items()
-    ]
+    """What failed, with each reason once: the first cell that it stopped, and how many others."""
+    by_reason: dict[str, list[str]] = {}
+    for line in lines:
+        for seed, why in line["failed"].items():
+            column = f", column {code(line['column'])}" if line["column"] else ""
+            by_reason.setdefault(why, []).append(f"row {code(line['row'])}{column}, seed {seed}")
+    told = []
+    for why, (first, *others) in by_reason.items():
+        more = f" and {len(others)} more" if others else ""
+        told.append(f"- {first}{more}: {plain(why)}")
     return "\n".join(["Failed:", "", *told]) if told else ""
 
 

@@ -9,7 +9,7 @@ from sparsefed.report.history import brief, differences, outcome
 from sparsefed.report.markdown import grid, plain, with_spread
 from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Outcome, Record, Row, find_record
-from sparsefed.runs.tables import Cell, read_table, summary
+from sparsefed.runs.tables import Cell, Table, summary
 
 __all__ = ["Entry", "Sheet", "as_csv", "as_latex", "as_markdown", "of_folder", "of_table"]
 
@@ -53,9 +53,8 @@ class Sheet(NamedTuple):
         return [heading(metric) for metric in self.metrics]
 
 
-def of_table(path: Path, runs: Path) -> Sheet:
+def of_table(table: Table, runs: Path) -> Sheet:
     """The cells of a table that have run; the others are lines without numbers."""
-    table = read_table(path)
     records = [(cell, Record(runs, cell.experiment)) for cell in table.cells()]
     results: list[tuple[Cell, Outcome]] = [
         (cell, result) for cell, record in records if (result := record.result) is not None

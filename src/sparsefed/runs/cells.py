@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path
 
-from sparsefed.core.errors import RunError
+from sparsefed.core.errors import DataError, RunError
+from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.cluster import on_cluster
 from sparsefed.runs.jobs import attempted, side_by_side
 from sparsefed.runs.record import Outcome, Record, Row, refuse_stale
@@ -29,10 +30,10 @@ def run_cells(
 ) -> Generator[tuple[Cell, Outcome], None, None]:
     """Run every cell that has not run yet; yields each cell with its result, or with why it has none.
 
-    Equal cells are one run. With several `jobs`, each runs in a process of its own; with the address of a
-    `cluster`, on one of its workers; else `follow` sees every
-    round. `threads` is as for `simulate`. Raises `RunError` before anything runs where files have changed
-    since some cells were made, naming all of them; with `fresh` those are run again.
+    Equal cells are one run, and those whose data are not there end before all others. With several `jobs`,
+    each runs in a process of its own; with the address of a `cluster`, on one of its workers; else `follow`
+    sees every round. `threads` is as for `simulate`. Raises `RunError` before anything runs where files have
+    changed since some cells were made, naming all of them; with `fresh` those are run again.
     """
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -40,6 +41,10 @@ def run_cells(
     firsts = {digest: same[0] for digest, same in alike.items()}
     if not fresh:
         refuse_stale(filter(_readable, (Record(runs, cell.experiment) for cell in firsts.values())))
+    for digest in [*firsts]:
+        if (problem := _lacks(firsts[digest].experiment, runs)) is not None:
+            del firsts[digest]
+            yield from ((cell, problem) for cell in alike[digest])
     queue = ((digest, cell.experiment) for digest, cell in firsts.items())
     if cluster is not None:
         outcomes = on_cluster(queue, runs, cluster, threads, fresh)
@@ -60,6 +65,17 @@ def _one_by_one(
 
 def _followed(cell: Cell, runs: Path, fresh: bool, threads: int | None, follow: Follow) -> Row:
     return follow(cell, play(cell.experiment, runs, fresh, threads))
+
+
+def _lacks(experiment: Experiment, runs: Path) -> DataError | None:
+    """Why the data of a run that has not ended cannot be read, where the files are not there."""
+    if Record(runs, experiment).has_ended:
+        return None
+    try:
+        experiment.data.source_files()
+    except DataError as problem:
+        return problem
+    return None
 
 
 def _readable(record: Record) -> bool:

@@ -6,7 +6,7 @@
     [base]              # an experiment
     [columns.NAME]      # changes to it
     [rows.NAME]         # more changes; `without = ["attack"]` removes keys
-    [reported.NAME]     # what the paper prints for a row, one text per metric
+    [reported.NAME]     # what the paper prints for a row, one text per metric; or, by column, several
 
 Cells are ordinary runs, so a table that was stopped goes on where it was and costs nothing twice.
 `docs/tables.md` tells more.
@@ -19,9 +19,9 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sparsefed.core.errors import SparseFedError, SpecError, did_you_mean, named
+from sparsefed.core.errors import DataError, SparseFedError, SpecError, did_you_mean, named
 from sparsefed.core.merge import Tree
-from sparsefed.core.origin import Layer
+from sparsefed.core.origin import Layer, Origin, Typed, origin_of, read_from
 from sparsefed.core.places import look_beside
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
@@ -30,7 +30,7 @@ from sparsefed.federation.rehearsal import in_miniature, rehearse
 from sparsefed.runs.record import Outcome, Row
 from sparsefed.runs.simulate import METRICS
 
-__all__ = ["Cell", "Table", "read_table", "summary"]
+__all__ = ["Cell", "Table", "read_table", "summary", "typed_over"]
 
 
 class Table(Spec):
@@ -50,8 +50,8 @@ class Table(Spec):
     """Changes to it."""
     rows: dict[str, Tree] = Field(min_length=1)
     """More changes."""
-    reported: dict[str, dict[str, str]] = Field(default={})
-    """What the paper prints for a row, by metric."""
+    reported: dict[str, dict[str, str | dict[str, str]]] = Field(default={})
+    """What the paper prints for a row, by metric; where columns differ, by column and then by metric."""
 
     @model_validator(mode="after")
     def _sense(self) -> Self:
@@ -63,10 +63,20 @@ class Table(Spec):
         for row, texts in self.reported.items():
             if row not in self.rows:
                 raise _unknown("row", row, self.rows, ["reported", row])
-            for metric in texts:
-                if metric not in self.metrics:
-                    raise _unknown("metric", metric, self.metrics, ["reported", row, metric])
+            for key, text in texts.items():
+                self._known(key, text, ["reported", row, key])
         return self
+
+    def _known(self, key: str, text: str | dict[str, str], path: list[str]) -> None:
+        """Raises `SpecError` where what is reported belongs to no column or metric of the table."""
+        if isinstance(text, str):
+            if key not in self.metrics:
+                raise _unknown("metric", key, self.metrics, path)
+        elif key not in self.columns:
+            raise _unknown("column", key, self.columns, path)
+        else:
+            for metric, inner in text.items():
+                self._known(metric, inner, [*path, metric])
 
     def cells(self) -> Iterator["Cell"]:
         """Every run of the table: all cells of the first seed, then of the next."""
@@ -74,7 +84,34 @@ class Table(Spec):
             for row in self.rows:
                 for column in self.columns:
                     name = f"row `{row}`" + (f", column `{column}`" if column else "") + f", seed {seed}"
-                    yield Cell(row, column, name, _experiment(self, row, column, seed))
+                    yield Cell(row, column, name, self._experiment(row, column, seed))
+
+    def excuses(self, problem: SparseFedError) -> bool:
+        """Whether a cell may end so without the table having failed: never, in a table of one's own."""
+        return False
+
+    def layers(self, row: str, column: str) -> list[Layer]:
+        """What a cell is made of, each layer laid over those before it."""
+        return [
+            Layer(self.base, place=("base",)),
+            Layer(self.columns[column], place=("columns", column)),
+            Layer(self.rows[row], place=("rows", row)),
+        ]
+
+    def printed(self, row: str, column: str, metric: str) -> str | None:
+        """What the paper prints for one number of a cell, if anything."""
+        texts = self.reported.get(row, {})
+        own = texts.get(column)
+        found = own.get(metric) if isinstance(own, dict) else texts.get(metric)
+        return found if isinstance(found, str) else None
+
+    def _experiment(self, row: str, column: str, seed: int) -> Experiment:
+        layers = [*self.layers(row, column), *origin_of(self).layers]
+        for layer in layers:
+            if "seed" in layer.changes:
+                found = "expected no seed here; the table's `seeds` apply to every cell"
+                raise layer.blamed(SpecError(found, ["seed"]))
+        return layered(layers, f"row `{row}`" + (f", column `{column}`" if column else ""), seed=seed)
 
 
 class Cell(NamedTuple):
@@ -87,17 +124,26 @@ class Cell(NamedTuple):
     experiment: Experiment
 
 
-def read_table(path: Path) -> Table:
-    """The table in a TOML file; raises `SpecError` naming file and key, also for a cell that cannot be."""
+def read_table(path: Path, changes: Iterable[str] = ()) -> Table:
+    """The table in a TOML file; raises `SpecError` naming file and key, also for a cell that cannot be.
+
+    `changes`, as `--set` takes them, are laid over every cell.
+    """
     content = read_toml(path, "a table")
     look_beside(path)
     try:
-        table = Table(**content)
+        table = read_from(Table(**content), typed_over(changes))
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
     with named(str(path)):
         _rehearse(table)
     return table
+
+
+def typed_over(changes: Iterable[str]) -> Origin:
+    """The origin of a table with `changes`, as `--set` takes them, over every cell."""
+    words = list(changes)
+    return Origin(layers=(Typed.of(words),) if words else ())
 
 
 def _rehearse(table: Table) -> None:
@@ -123,31 +169,24 @@ def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
             failed = {cell.experiment.seed: str(end) for cell, end in mine if isinstance(end, SparseFedError)}
             found = [end for _, end in mine if not isinstance(end, SparseFedError)]
             line: Row = {"row": row, "column": column, "seeds": table.seeds, "n": len(found)}
-            outcomes = {result["outcome"] for result in found} | ({"failed"} if failed else set())
+            outcomes = {_told(end) for _, end in mine}
             line |= {"outcome": ", ".join(sorted(outcomes)), "failed": failed}
             for metric in table.metrics:
                 line[metric] = _spread([result.get(metric) for result in found])
-                line[metric]["reported"] = table.reported.get(row, {}).get(metric)
+                line[metric]["reported"] = table.printed(row, column, metric)
             lines.append(line)
     return lines
-
-
-def _experiment(table: Table, row: str, column: str, seed: int) -> Experiment:
-    layers = [
-        Layer(table.base, place=("base",)),
-        Layer(table.columns[column], place=("columns", column)),
-        Layer(table.rows[row], place=("rows", row)),
-    ]
-    for layer in layers:
-        if "seed" in layer.changes:
-            found = "expected no seed here; the table's `seeds` apply to every cell"
-            raise layer.blamed(SpecError(found, ["seed"]))
-    return layered(layers, f"row `{row}`" + (f", column `{column}`" if column else ""), seed=seed)
 
 
 def _unknown(what: str, name: str, known: Iterable[str], path: list[str]) -> SpecError:
     hint = did_you_mean(name, known) or ";"
     return SpecError(f"unknown {what} `{name}`{hint} expected one of {', '.join(known)}", path)
+
+
+def _told(end: Outcome) -> str:
+    if isinstance(end, SparseFedError):
+        return "no data" if isinstance(end, DataError) else "failed"
+    return end["outcome"]
 
 
 def _spread(values: list[float | None]) -> Row:
