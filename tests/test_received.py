@@ -78,6 +78,8 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "sparse": (torch.zeros(6).to_sparse(), "expected floats, found a sparse_coo tensor"),
     "nowhere": (torch.zeros(6, device="meta"), "expected floats, found a tensor without numbers (meta)"),
     "empty": ([], "expected shape (6,), found shape (0,)"),
+    "beyond any float": ([10**400] * 6, "expected floats, found a list that is no array (OverflowError)"),
+    "eight bits": (torch.zeros(6).to(torch.float8_e4m3fn), "expected floats, found float8_e4m3fn"),
     "a dictionary": ({"w": np.zeros(6)}, "expected floats, found a dict"),
 }
 
@@ -114,9 +116,26 @@ def test_a_size_outvotes_a_majority_of_another_shape() -> None:
     assert sf.dense(sent).size == 3
     updates = sf.dense(sent, size=6)
     assert updates.size == 6
-    assert updates.report()[0].problem == "expected shape (6,), found shape (3,)"
+    assert updates.report()[0].problem == "expected 6 numbers, found shape (3,)"
     with pytest.raises(sf.UpdateError, match="expected updates of 7 parameters, found 6"):
         sf.dense(ROWS, size=7)
+
+
+def test_the_servers_own_shapes_outvote_any_majority() -> None:
+    model = [np.zeros((2, 2)), np.zeros(2)]
+    majority = [[row[:2], row[2:].reshape(2, 2)] for row in ROWS[:3]]
+    updates = sf.dense([*majority, as_layers(ROWS[3])], like=model)
+    assert np.array_equal(updates.rows().numpy(), ROWS[3:])
+    assert updates.report()[0].problem == "expected shapes (2, 2), (2,), found shapes (2,), (2, 2)"
+    assert updates.aside.layers == (4, 2)
+    assert sf.dense([], like=model).rows().shape == (0, 6)
+    assert sf.dense(ROWS, like=torch.zeros(6)).count == 4
+    assert sf.dense([*majority, as_layers(ROWS[3])], size=6).count == 4  # a number has no shapes
+    with pytest.raises(sf.UpdateError, match="expected updates of 5 parameters, found 6"):
+        sf.dense(ROWS, like=np.zeros(5))
+    for wrong in ("model", [None], {"w": np.zeros(6)}):
+        with pytest.raises(sf.UpdateError, match=r"`like`: expected the model as a vector .*, found a"):
+            sf.dense(ROWS, like=wrong)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -155,19 +174,53 @@ def test_weights_of_every_kind_weigh(kind: str, dtype: type) -> None:
     np.testing.assert_allclose(repeated.weighted_sum(given).numpy(), 100 * rows[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *([1, 2], [], 3.0, [[1, 2, 3, 4]], [1, 2, 3, -1e-9], [1, 2, 3, np.nan], [1, 2, 3, np.inf]),
-        *("1234", ["1"] * 4, [1, 2, 3, None], [[1], [2, 3], 4, 5], np.ones(4, complex)),
-        *(torch.ones(4).to_sparse(), torch.ones(4, device="meta"), {"a": 1}),
-    ],
-    ids=str,
-)
+NO_WEIGHTS = [
+    *([1, 2], [], 3.0, [[1, 2, 3, 4]], "1234", np.ones(4, complex), {"a": 1}),
+    *(torch.ones(4).to_sparse(), torch.ones(4, device="meta")),
+]
+CLAIMS: dict[str, tuple[Any, str]] = {
+    "below 0": (-1e-9, "-1e-09"),
+    "NaN": (np.nan, "nan"),
+    "infinite": (np.inf, "inf"),
+    "too large for a float": (10**400, "an int"),
+    "text": ("1", "a str"),
+    "nothing": (None, "a NoneType"),
+    "a list": ([1], "a list"),
+    "complex": (1j, "a complex"),
+}
+
+
+@pytest.mark.parametrize("wrong", [*NO_WEIGHTS, *([1, 2, 3, claim] for claim, _ in CLAIMS.values())], ids=str)
 def test_weights_that_are_none_are_refused_in_one_line(wrong: Any) -> None:
-    for take in (lambda: sf.dense(ROWS, weights=wrong), lambda: sf.dense(ROWS).weighted_sum(wrong)):
-        with pytest.raises(sf.UpdateError, match=r"^expected .*weights.*, found .*"):
-            take()
+    with pytest.raises(sf.UpdateError, match=r"^expected .*weights.*, found .*"):
+        sf.dense(ROWS).weighted_sum(wrong)
+
+
+@pytest.mark.parametrize("wrong", NO_WEIGHTS, ids=str)
+def test_weights_of_another_number_or_form_are_the_servers_mistake(wrong: Any) -> None:
+    with pytest.raises(sf.UpdateError, match=r"^expected .*weights.*, found .*"):
+        sf.dense(ROWS, weights=wrong)
+
+
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_a_weight_that_a_client_cannot_have_costs_this_client_its_round(kind: str) -> None:
+    claim, found = CLAIMS[kind]
+    updates = sf.dense(ROWS, weights=[3, claim, 1, 0], clients=list("abcd"))
+    assert updates.report()[1].problem == f"expected a finite weight of at least 0, found {found}"
+    assert np.array_equal(updates.rows().numpy(), ROWS[[0, 2, 3]])
+    np.testing.assert_allclose(updates.mean().numpy(), (3 * ROWS[0] + ROWS[2]) / 4, rtol=1e-6)
+
+
+def test_a_second_update_of_a_client_is_left_out_with_a_reason() -> None:
+    ids = ["ann", 1, "1", "ann"]
+    for sent in (ROWS, list(ROWS)):
+        updates = sf.dense(sent, clients=ids)
+        assert np.array_equal(updates.rows().numpy(), ROWS[:2])
+        assert [line.problem for line in updates.report()] == [
+            *("", ""),
+            "expected one update per client, found another from 1",
+            "expected one update per client, found another from ann",
+        ]
 
 
 def test_ids_are_one_for_each_client() -> None:

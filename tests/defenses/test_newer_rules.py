@@ -260,13 +260,17 @@ def test_foolsgold_mutes_many_with_one_goal_and_lets_a_lone_attacker_pass() -> N
     assert rule.shares_in_round(alone, state)[8] > 0.9
 
 
-@pytest.mark.parametrize("who", [None, [0, 1, 1], [0, 1, 99], ["a", "b", "c"]])
-def test_foolsgold_refuses_updates_of_nobody_knows_whom(who: Any) -> None:
-    if who == [0, 1, 1]:
-        with pytest.raises(sf.UpdateError):
-            stepped(FoolsGold(clients=10), np.ones((3, D)), clients=who)
-        return
-    with pytest.raises(sf.UpdateError, match="expected a client number below 10 for each of 3 updates"):
+@pytest.mark.parametrize(
+    ("who", "found"),
+    [
+        (None, "3 updates without numbers"),
+        (["a", "b", "c"], "3 updates without numbers"),
+        ([0, 1, 99], "client 99"),
+        ([0, -1, 1], "client -1"),
+    ],
+)
+def test_foolsgold_names_the_client_that_it_does_not_know(who: Any, found: str) -> None:
+    with pytest.raises(sf.UpdateError, match=f"clients numbered from 0 to 9, each once, found {found}$"):
         stepped(FoolsGold(clients=10), np.ones((3, D)), clients=who)
 
 

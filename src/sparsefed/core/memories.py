@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import named_type
 
 __all__ = ["check_form", "leaves", "mapped"]
 
@@ -24,7 +25,7 @@ def leaves(memory: Any, name: str = "memory") -> Iterator[tuple[str, Any]]:
     elif _can_be_kept(memory):
         yield name, memory
     elif memory is not None:
-        found = f"a {type(memory).__name__}"
+        found = named_type(memory)
         raise SpecError(f"`{name}`: expected dense tensors, arrays and numbers, found {found}")
 
 
@@ -74,4 +75,4 @@ def _form(found: dict[str, Any], name: str) -> str:
     if isinstance(value, Tensor | np.ndarray):
         kind = "tensor" if isinstance(value, Tensor) else "array"
         return f"a {kind} {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return f"a {type(value).__name__}"
+    return named_type(value)

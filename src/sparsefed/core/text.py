@@ -1,8 +1,12 @@
-"""Text as any editor on any system writes it."""
+"""Text as any editor on any system writes it, and what others say in one line."""
 
 import codecs
+from typing import Any
 
-__all__ = ["text_of"]
+__all__ = ["amount", "named_type", "one_line", "text_of"]
+
+MOST = 200
+"""The most characters of a line."""
 
 MARKS = {  # UTF-32 first: its little-endian mark begins like that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
@@ -11,6 +15,30 @@ MARKS = {  # UTF-32 first: its little-endian mark begins like that of UTF-16
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+
+
+def amount(count: int, noun: str, many: str = "") -> str:
+    """`1 update`, `2 updates`; `many` is the plural where it is not the noun with an s."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
+
+
+def named_type(value: Any) -> str:
+    """`a list`, `an int`: what a value is, in words."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def one_line(said: Any, most: int = MOST) -> str:
+    """What `said` reads as, in one line that can be printed anywhere; its type where it says nothing.
+
+    It may come from a hostile client: nothing that it contains can move a terminal's cursor.
+    """
+    try:
+        text = " ".join(str(said)[: 4 * most].split())
+    except Exception:  # `__str__` is anyone's code
+        text = ""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text[:most] or type(said).__name__
 
 
 def text_of(content: bytes) -> str:

@@ -12,12 +12,13 @@ from torch import Tensor
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount, named_type
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.cost import Cost
 from sparsefed.defenses.guard import GUARDS, restored, with_arrays
 from sparsefed.defenses.privacy import Exposure, Guarantee
 from sparsefed.kernels import all_finite
-from sparsefed.protocol.updates import Dense, Updates
+from sparsefed.protocol.updates import Dense, Updates, shares_of
 
 __all__ = ["Aggregate", "Defense", "Velocity"]
 
@@ -137,7 +138,7 @@ class Aggregate(Defense):
         """What `aggregate` returns, checked to be a vector: shapes that broadcast would pass unseen."""
         found = self.aggregate(updates)
         if not (isinstance(found, Tensor) and found.shape == like.shape):
-            shape = f"shape {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            shape = f"shape {list(found.shape)}" if isinstance(found, Tensor) else named_type(found)
             raise SpecError(f"{self!r}: expected an aggregate of shape {list(like.shape)}, found {shape}")
         return found
 
@@ -197,7 +198,7 @@ def finite_weighted_rows(rule: Defense, updates: Updates) -> tuple[Dense, PerCli
     weights = torch.ones(rows.count, dtype=torch.float64) if updates.weights is None else updates.weights
     if not bool(weights.sum() > 0):
         raise UpdateError(f"{rule!r}: expected a weight above 0 among {rows.count} updates, found none")
-    return rows, weights / weights.sum()
+    return rows, shares_of(weights)
 
 
 def trusted_update(rule: Defense, updates: Updates) -> Vector:
@@ -223,8 +224,8 @@ def finite_distances(rule: Defense, updates: Updates, least: int) -> np.ndarray:
 def check_count(rule: Defense, updates: Updates, least: int) -> None:
     """Refuse fewer updates than the rule is defined for."""
     if updates.count < least:
-        plural = "" if least == 1 else "s"
-        raise UpdateError(f"{rule!r}: expected at least {least} update{plural}, found {updates.count}")
+        expected = f"expected at least {amount(least, 'update')}"
+        raise UpdateError(f"{rule!r}: {expected}, found {updates.count}")
 
 
 def check_unweighted(rule: Defense, updates: Updates) -> None:

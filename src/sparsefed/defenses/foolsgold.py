@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.knobs import Knob, Knobs
+from sparsefed.core.text import amount
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.defenses.base import Defense, as_precise, check_size, finite_rows
 from sparsefed.defenses.cost import Cost
@@ -66,10 +67,15 @@ class FoolsGold(Defense):
 
     def _identities(self, updates: Updates) -> Tensor:
         who = updates.aside.clients
-        if who is None or len(np.unique(who)) < len(who) or who.min() < 0 or who.max() >= self.clients:
-            found = "none" if who is None else f"{len(np.unique(who))} from {who.min()} to {who.max()}"
-            expected = f"a client number below {self.clients} for each of {updates.count} updates"
+        expected = f"clients numbered from 0 to {self.clients - 1}, each once"
+        if who is None:
+            found = f"{amount(updates.count, 'update')} without numbers"
             raise UpdateError(f"{self!r}: expected {expected}, found {found}")
+        strange = [f"client {name}" for name in who if not 0 <= name < self.clients]
+        ids, times = np.unique(who, return_counts=True)
+        strange += [f"client {name} more than once" for name in ids[times > 1]]
+        if strange:
+            raise UpdateError(f"{self!r}: expected {expected}, found {strange[0]}")
         return torch.from_numpy(np.asarray(who, np.int64))
 
     def weights(self, alike: np.ndarray) -> np.ndarray:

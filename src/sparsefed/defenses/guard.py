@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
+from sparsefed.core.text import named_type
 from sparsefed.core.types import Vector
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.received import as_tensor
@@ -68,11 +69,7 @@ GUARDS: dict[str, Callable[[Callable], Callable]] = {
 def restored(rule: Any, saved: Mapping[str, Any], fresh: Any) -> Any:
     """The state in `saved`, by name, in the form, precision and place of a `fresh` one."""
     if not (isinstance(saved, Mapping) and set(saved) == set(fresh._fields)):
-        found = (
-            ", ".join(map(str, saved)) or "nothing"
-            if isinstance(saved, Mapping)
-            else f"a {type(saved).__name__}"
-        )
+        found = ", ".join(map(str, saved)) or "nothing" if isinstance(saved, Mapping) else named_type(saved)
         raise UpdateError(f"{rule!r}: expected a state of {', '.join(fresh._fields)}, found {found}")
     parts = {
         name: _restored(f"{rule!r}: `{name}`", saved[name], like) for name, like in fresh._asdict().items()
@@ -85,7 +82,7 @@ def _restored(where: str, saved: Any, like: Any) -> Any:
     try:
         part = saved.detach() if isinstance(saved, Tensor) else torch.from_numpy(np.array(saved))
     except (TypeError, ValueError):
-        raise UpdateError(f"{where}: expected numbers, found a {type(saved).__name__}") from None
+        raise UpdateError(f"{where}: expected numbers, found {named_type(saved)}") from None
     if part.shape != wanted.shape:
         raise UpdateError(f"{where}: expected shape {tuple(wanted.shape)}, found {tuple(part.shape)}")
     if part.is_floating_point() != wanted.is_floating_point() or part.is_complex():

@@ -14,6 +14,7 @@ from sparsefed.attacks import Method
 from sparsefed.core.errors import SpecError, UpdateError, named
 from sparsefed.core.memories import check_form, leaves, mapped
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import named_type
 from sparsefed.core.types import Vector
 from sparsefed.defenses import Defense
 from sparsefed.protocol.updates import Dense, Updates
@@ -97,7 +98,7 @@ def rule_step(rule: Defense, updates: Updates, memory: Any, lr: float, params: V
     with left_alone(rule, memory):
         step = rule.step(updates, memory, lr)
     if not (isinstance(step, tuple | list) and len(step) == 2):
-        raise SpecError(f"{rule!r}: expected a step (delta, memory), found a {type(step).__name__}")
+        raise SpecError(f"{rule!r}: expected a step (delta, memory), found {named_type(step)}")
     return _delta(rule, step[0], params), next_memory(rule, memory, step[1])
 
 
@@ -115,7 +116,7 @@ def _delta(rule: Defense, delta: Any, params: Vector) -> Vector:
     delta = torch.from_numpy(delta) if isinstance(delta, np.ndarray) else delta
     if not (isinstance(delta, Tensor) and delta.shape == params.shape and not delta.is_complex()):
         is_tensor = isinstance(delta, Tensor)
-        found = f"{delta.dtype} of shape {list(delta.shape)}" if is_tensor else f"a {type(delta).__name__}"
+        found = f"{delta.dtype} of shape {list(delta.shape)}" if is_tensor else named_type(delta)
         raise SpecError(f"{rule!r}: expected a step of shape {list(params.shape)}, found {found}")
     return delta.detach().to_dense().to(params) if delta.is_sparse else delta.detach().to(params)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message
 
+from sparsefed.core.text import one_line
 from sparsefed.server import Upload
 
 __all__ = ["attributed", "named_arrays", "node_metrics", "uploads"]
@@ -40,11 +41,11 @@ def attributed(asked: Iterable[Message], replies: Iterable[Any]) -> tuple[dict[i
             elif not isinstance(found[node], str):
                 strangers.append(f"node {node}: another reply to the same message")
             elif failed:
-                found[node] = f"expected a reply, found an error: {_line(reply.error.reason)}"
+                found[node] = f"expected a reply, found an error: {one_line(reply.error.reason)}"
             else:
                 found[node] = reply.content
         except Exception as problem:  # its fields are whatever the node wrote
-            strangers.append(f"a malformed reply: {_line(problem)}")
+            strangers.append(f"a malformed reply: {one_line(problem)}")
     return found, strangers
 
 
@@ -68,7 +69,7 @@ def _arrays(content: Any) -> dict[str, Any] | str:
             return f"expected one record of arrays, found {len(records)}"
         return named_arrays(records[0])
     except Exception as problem:
-        return f"expected arrays, found {_line(problem)}"
+        return f"expected arrays, found {one_line(problem)}"
 
 
 def _numpy(array: Array) -> np.ndarray:
@@ -111,7 +112,3 @@ def _numbers(content: Any) -> dict[str, float]:
         }
     except Exception:  # no metrics, several records, or none that can be read
         return {}
-
-
-def _line(problem: Any) -> str:
-    return " ".join(str(problem).split())[:200] or type(problem).__name__

@@ -12,7 +12,7 @@ from sparsefed.core.ranks import BLOCKS, Ranks, cut, in_order
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import squared_distances, weighted_sum, with_norm
 from sparsefed.protocol.aside import NOTHING, Aside
-from sparsefed.protocol.received import read_weights
+from sparsefed.protocol.claims import read_weights
 from sparsefed.protocol.report import Roll
 from sparsefed.protocol.updates import Dense
 

@@ -1,4 +1,4 @@
-"""Reading what people hand in as a round's updates: matrices, lists of vectors, lists of layers, weights.
+"""Reading what people hand in as a round's updates: matrices, lists of vectors, lists of layers.
 
 A matrix is the caller's own and is refused as a whole if it is none. In a list every item is a client's: one
 that does not fit costs that client its round, never the others theirs.
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
-from sparsefed.core.types import Matrix, PerClient
+from sparsefed.core.text import named_type
+from sparsefed.core.types import Matrix
 
-__all__ = ["Received", "as_tensor", "read_ids", "read_updates", "read_weights"]
-
+__all__ = ["Received", "as_tensor", "read_updates", "shapes_of"]
 
 Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Received(NamedTuple):
@@ -30,14 +31,22 @@ class Received(NamedTuple):
     problems: dict[int, str]
     """Position in the caller's list, and what was expected and found there."""
 
+    def without(self, problems: dict[int, str]) -> "Received":
+        """The same without some clients, for what is said of them."""
+        rows = [row for row, position in enumerate(self.present.tolist()) if position not in problems]
+        if len(rows) == len(self.present):
+            return self._replace(problems={**self.problems, **problems})
+        return Received(self.matrix[rows], self.present[rows], {**self.problems, **problems})
 
-def read_updates(updates: Any, size: int | None) -> Received:
+
+def read_updates(updates: Any, size: int | None, shapes: Shapes | None = None) -> Received:
     """The rows of a matrix, or of a list with a vector or a list of layer arrays for each client.
 
-    `size` is how many parameters an update has; without it, what most clients of a list sent is right.
+    `shapes` are those of the server's own model, and `size` is how many parameters it has. Without either,
+    what most clients of a list sent is right.
     """
     if isinstance(updates, list | tuple):
-        return _read_list(updates, size)
+        return _read_list(updates, size, shapes)
     matrix = as_tensor(updates)
     if isinstance(matrix, str) or matrix.ndim != 2:
         found = matrix if isinstance(matrix, str) else f"shape {tuple(matrix.shape)}"
@@ -49,7 +58,15 @@ def read_updates(updates: Any, size: int | None) -> Received:
     return Received(matrix, np.arange(len(matrix)), {})
 
 
-def _read_list(updates: Sequence[Any], size: int | None) -> Received:
+def shapes_of(model: Any) -> Shapes:
+    """The shapes of a model that is given as a vector or as a list of its arrays."""
+    layers = _layers(model)
+    if isinstance(layers, str):
+        raise UpdateError(f"`like`: expected the model as a vector or as a list of arrays, found {layers}")
+    return _shapes(layers)
+
+
+def _read_list(updates: Sequence[Any], size: int | None, shapes: Shapes | None) -> Received:
     sent = {position: _layers(update) for position, update in enumerate(updates)}
     problems = {
         position: f"expected floats, found {layers}"
@@ -57,29 +74,33 @@ def _read_list(updates: Sequence[Any], size: int | None) -> Received:
         if isinstance(layers, str)
     }
     sound = {position: layers for position, layers in sent.items() if not isinstance(layers, str)}
-    fitting = Counter(_shapes(layers) for layers in sound.values() if size in (None, _numbers(layers)))
-    if not fitting and size is None:
-        raise UpdateError(
-            next(iter(problems.values()), "expected updates or their `size`, found an empty list")
-        )
-    right = fitting.most_common(1)[0][0] if fitting else ((size,),)
+    if shapes is None and size is None:
+        if not sound:
+            raise UpdateError(
+                next(iter(problems.values()), "expected updates or their `size`, found an empty list")
+            )
+        shapes = Counter(map(_shapes, sound.values())).most_common(1)[0][0]
     vectors = []
     for position, layers in sound.items():
-        if _shapes(layers) == right:
+        if _shapes(layers) == shapes or (shapes is None and _numbers(layers) == size):
             vectors.append(torch.cat([layer.flatten().to(layers[0].device) for layer in layers]))
         else:
-            problems[position] = f"expected {_shown(right)}, found {_shown(_shapes(layers))}"
+            right = f"{size} numbers" if shapes is None else _shown(shapes)
+            problems[position] = f"expected {right}, found {_shown(_shapes(layers))}"
     present = [position for position in sound if position not in problems]
     return Received(_stacked(vectors, size), np.array(present, np.int64), problems)
 
 
 def _layers(update: Any) -> list[Tensor] | str:
     """A client's arrays, one if it sent a vector, or in words what was found in their place."""
-    if not isinstance(update, list | tuple):
-        update = [update]
-    elif all(isinstance(number, float | int) for number in update):
-        update = [np.array(update, np.float64)]
-    layers = [as_tensor(layer) for layer in update]
+    try:
+        if not isinstance(update, list | tuple):
+            update = [update]
+        elif all(isinstance(number, float | int) for number in update):
+            update = [np.array(update, np.float64)]
+        layers = [as_tensor(layer) for layer in update]
+    except Exception as problem:  # numbers no float holds, or an object that is anyone's code
+        return f"{named_type(update)} that is no array ({type(problem).__name__})"
     bad = [layer for layer in layers if isinstance(layer, str)]
     return bad[0] if bad else [layer for layer in layers if isinstance(layer, Tensor)]
 
@@ -115,13 +136,13 @@ def as_tensor(array: Any) -> Tensor | str:
     if isinstance(array, Tensor):
         return array.detach() if _is_plain(array) else _described(array)
     if isinstance(array, str | bytes) or not (hasattr(array, "__array__") or isinstance(array, float | int)):
-        return f"a {type(array).__name__}"
+        return named_type(array)
     try:
         numbers = np.asarray(array)
     except Exception as problem:  # `__array__` is anyone's code
-        return f"a {type(array).__name__} that is no array ({type(problem).__name__})"
+        return f"{named_type(array)} that is no array ({type(problem).__name__})"
     if numbers.dtype.kind != "f" and not isinstance(array, int):
-        return str(numbers.dtype)
+        return f"{numbers.dtype}"[:60]
     if numbers.dtype not in (np.float16, np.float32, np.float64):  # also of another byte order
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32 if numbers.dtype.itemsize == 4 else np.float64)
@@ -129,7 +150,8 @@ def as_tensor(array: Any) -> Tensor | str:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and tensor.is_floating_point() and tensor.device.type != "meta"
+    plain = tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_nested
+    return plain and tensor.dtype in FLOATS
 
 
 def _described(tensor: Tensor) -> str:
@@ -138,31 +160,3 @@ def _described(tensor: Tensor) -> str:
     if tensor.device.type == "meta":
         return "a tensor without numbers (meta)"
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def read_weights(weights: Any, clients: int) -> PerClient:
-    """A finite weight of at least 0 for each client, in float64, from numbers of any type and form."""
-    try:
-        array = np.asarray(weights.detach().double().cpu() if isinstance(weights, Tensor) else weights)
-    except (TypeError, ValueError, RuntimeError):  # ragged, sparse
-        array = np.array(None)
-    if array.dtype.kind not in "fiub":
-        raise UpdateError(f"expected {clients} weights, found {type(weights).__name__} {str(weights)[:60]}")
-    numbers = torch.from_numpy(array.astype(np.float64))
-    if numbers.shape != (clients,):
-        raise UpdateError(f"expected {clients} weights, found shape {tuple(numbers.shape)}")
-    bad = ~((numbers >= 0) & numbers.isfinite())
-    if bool(bad.any()):
-        raise UpdateError(f"expected weights that are finite and at least 0, found {float(numbers[bad][0])}")
-    return numbers
-
-
-def read_ids(clients: Sequence[Any] | np.ndarray | None, count: int) -> list[Any]:
-    """The caller's own name for each client; their positions if it gives none."""
-    ids = list(range(count)) if clients is None else list(clients)
-    if len(ids) != count:
-        raise UpdateError(f"expected {count} client ids, found {len(ids)}")
-    name, times = next(iter(Counter(map(repr, ids)).most_common(1)), ("", 0))
-    if times > 1:
-        raise UpdateError(f"expected one update per client, found {times} from {name}")
-    return ids

@@ -18,10 +18,11 @@ from sparsefed.core.errors import UpdateError
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
 from sparsefed.protocol.aside import NOTHING, Aside
-from sparsefed.protocol.received import read_ids, read_updates, read_weights
+from sparsefed.protocol.claims import doubled, read_claims, read_ids, read_weights
+from sparsefed.protocol.received import read_updates, shapes_of
 from sparsefed.protocol.report import ClientReport, Roll
 
-__all__ = ["Dense", "Joined", "Updates", "check_clip", "clip_factors", "dense"]
+__all__ = ["Dense", "Joined", "Updates", "check_clip", "clip_factors", "dense", "shares_of"]
 
 
 def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
@@ -34,6 +35,12 @@ def check_clip(clip_norm: float) -> None:
     """Refuse a bound that no update can have."""
     if not clip_norm > 0:  # NaN is not
         raise UpdateError(f"expected a clip norm above 0, infinite for none, found {clip_norm}")
+
+
+def shares_of(weights: PerClient) -> PerClient:
+    """Each weight over their sum, which float64 need not hold; one of the weights is above 0."""
+    shares = weights / weights.max()
+    return shares / shares.sum()
 
 
 class Updates(ABC):
@@ -76,7 +83,7 @@ class Updates(ABC):
         if self.weights is None:
             mean = self.sum() / self.count
         elif bool(self.weights.sum() > 0):
-            mean = self.weighted_sum(self.weights / self.weights.sum())
+            mean = self.weighted_sum(shares_of(self.weights))
         else:
             raise UpdateError(f"expected a weight above 0 among {self.count} updates, found none")
         if self.weights is None and not all_finite(mean):  # a sum can overflow where the mean does not
@@ -258,34 +265,44 @@ def dense(
     clients: Sequence[Any] | np.ndarray | None = None,
     size: int | None = None,
     *,
+    like: Any = None,
     own: Any = None,
     layers: Sequence[int] | None = None,
 ) -> Dense:
     """A round's updates for your own training loop.
 
     `updates` is a matrix of floats `[clients, params]`, or a list with a vector or a list of layer arrays for
-    each client; NumPy arrays and tensors alike. In a list, an update of another shape or of other things than
-    floats is left out, and `report()` says so. `size` is how many parameters an update must have; without it,
-    the shape that most clients of a list sent is the right one.
+    each client; NumPy arrays and tensors alike. `like` is your model as a vector or as a list of its arrays:
+    updates must have its shapes. `size` is how many parameters an update must have, in arrays of any shape.
+    Without either, the shapes that most clients of a list sent are the right ones.
 
     `weights` is how much each client counts in the mean, such as its number of examples. Rules that compare
     clients or add noise refuse weights. `clients` are your own ids for the report, by default positions.
 
-    Raises `UpdateError` where nothing can be made of the updates, the weights or the ids.
+    A client is left out, and `report()` says why, if its item of a list has another shape or is not made of
+    floats, if its weight is not finite or below 0, and if its id stands there already. Raises `UpdateError`
+    where nothing can be made of the updates, the weights or the ids.
     """
-    read = read_updates(updates, size)
+    shapes = None if like is None else shapes_of(like)
+    sizes = None if shapes is None else tuple(map(math.prod, shapes))
+    read = read_updates(updates, size if sizes is None else sum(sizes), shapes)
     count = len(read.present) + len(read.problems)
+    ids = read_ids(clients, count)
+    claims, problems = (None, {}) if weights is None else read_claims(weights, count)
+    read = read.without({**problems, **doubled(ids)})
     left_out = {position: (math.nan, problem) for position, problem in read.problems.items()}
-    roll = Roll(read_ids(clients, count), read.present, None, left_out)
-    if weights is not None:
-        weights = read_weights(weights, count)[torch.from_numpy(read.present)].to(read.matrix.device)
-    beside = Aside(_numbers(clients, read.present), _own(own, read.matrix), _layers(layers, read.matrix))
-    return Dense(read.matrix, weights=weights, roll=roll, aside=beside)
+    roll = Roll(ids, read.present, None, left_out)
+    if claims is not None:
+        claims = claims[torch.from_numpy(read.present)].to(read.matrix.device)
+    layers = sizes if layers is None and shapes is not None and len(shapes) > 1 else layers
+    numbers = None if clients is None else _numbers(ids, read.present)
+    beside = Aside(numbers, _own(own, read.matrix), _layers(layers, read.matrix))
+    return Dense(read.matrix, weights=claims, roll=roll, aside=beside)
 
 
-def _numbers(clients: Sequence[Any] | np.ndarray | None, present: np.ndarray) -> np.ndarray | None:
-    found = None if clients is None else np.asarray(clients)
-    return found[present] if found is not None and found.dtype.kind in "iu" else None
+def _numbers(ids: list[Any], present: np.ndarray) -> np.ndarray | None:
+    whole = all(isinstance(name, int | np.integer) and abs(int(name)) < 1 << 63 for name in ids)
+    return np.array(ids, np.int64)[present] if whole else None
 
 
 def _own(own: Any, matrix: Matrix) -> Vector | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import named_type, one_line
 from sparsefed.core.types import Vector
 
 __all__ = ["Layout"]
@@ -61,23 +62,32 @@ class Layout:
             start = end
         return {**found, **self.fixed}
 
-    def read(self, arrays: Mapping[str, Any], row: Vector) -> str:
+    def read(self, arrays: Any, row: Vector) -> str:
         """Copy a node's arrays into `row`, or say in words why they are not this model's.
 
         Names and shapes must be the model's own. Any floating-point type is converted; a number that does
         not fit becomes infinite, and is dropped with its update.
         """
-        expected = {*self.shapes, *self.fixed}
-        if set(arrays) != expected:
-            missing, unknown = sorted(expected - set(arrays)), sorted(map(str, set(arrays) - expected))
+        if not isinstance(arrays, Mapping):
+            return f"expected arrays by their names, found {named_type(arrays)}"
+        try:
+            return self._read(arrays, row)
+        except Exception as problem:  # a mapping, or an array, may be anyone's code
+            return f"expected arrays that can be read, found some that cannot ({type(problem).__name__})"
+
+    def _read(self, arrays: Mapping[str, Any], row: Vector) -> str:
+        expected, names = [*self.shapes, *self.fixed], set(arrays)
+        if names != set(expected):
+            missing = [name for name in expected if name not in names]
+            unknown = sorted(map(one_line, names - set(expected)))
             found = f"without {', '.join(missing)}" if missing else f"{', '.join(unknown)} beside them"
-            return f"expected the arrays {', '.join(expected)}, found them {found}"[:200]
+            return one_line(f"expected the arrays {', '.join(expected)}, found them {found}")
         for name, place in self.arrays(row).items():
             if name in self.fixed:
                 continue
             array = arrays[name]
             if not isinstance(array, np.ndarray | np.generic):
-                return f"`{name}`: expected an array, found a {type(array).__name__}"
+                return f"`{name}`: expected an array, found {named_type(array)}"
             if array.dtype.kind != "f":
                 return f"`{name}`: expected floats, found {array.dtype}"
             if array.shape != place.shape:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from sparsefed.clients import Clients, FedAvg
 from sparsefed.core.errors import SparseFedError, SpecError, UpdateError
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import named_type, one_line
 from sparsefed.core.types import Matrix, Vector
 from sparsefed.defenses import Defense
 from sparsefed.federation.checks import first_memory, next_memory, numbers, rule_step
@@ -18,6 +19,7 @@ from sparsefed.federation.round import ServerState
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.aside import Aside
+from sparsefed.protocol.claims import doubled
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.protocol.report import ClientReport, Roll
 from sparsefed.protocol.schedules import Constant, Schedule
@@ -31,7 +33,7 @@ class Upload(NamedTuple):
     """What one node has sent in a round."""
 
     node: Any
-    """Its name, as the transport vouches for it."""
+    """Its name, as the transport vouches for it; a second upload under the same name is left out."""
     arrays: Mapping[str, Any] | str
     """Its model θᵢ by names, not yet checked; or why there is none, in words."""
 
@@ -120,17 +122,29 @@ class Rules(Spec):
         except SparseFedError:  # a rule of the user's own that is wrong whatever nodes send
             raise
         except Exception as problem:  # what a rule of the user's own does with hostile numbers
-            skipped = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+            skipped = f"{type(problem).__name__}: {one_line(problem)}"
         return state._replace(round=round), Round(round, clip_norm, skipped, nodes, diagnosis)
 
 
 def _received(uploads: Sequence[Upload], params: Vector, layout: Layout) -> Dense:
-    """θ − θᵢ of every node whose arrays are the model's, one row each; the others are left out."""
+    """θ − θᵢ of every node whose arrays are the model's, one row each; the others are left out.
+
+    Raises `UpdateError` where `uploads` are none: they are the server's own.
+    """
+    strange = next((upload for upload in uploads if not isinstance(upload, Upload)), None)
+    if strange is not None:
+        raise UpdateError(f"expected a list of `Upload`, found {named_type(strange)} in it")
     matrix: Matrix = torch.empty(len(uploads), len(params), dtype=params.dtype)
     present, left_out = list[int](), dict[int, tuple[float, str]]()
+    again = doubled([upload.node for upload in uploads])
     for position, upload in enumerate(uploads):
         row = matrix[len(present)]
-        problem = upload.arrays if isinstance(upload.arrays, str) else layout.read(upload.arrays, row)
+        if position in again:
+            problem = again[position]
+        elif isinstance(upload.arrays, str):
+            problem = one_line(upload.arrays) or "expected arrays, found none"
+        else:
+            problem = layout.read(upload.arrays, row)
         if problem:
             left_out[position] = (float("nan"), problem)
         else:

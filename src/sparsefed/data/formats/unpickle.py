@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import named_type
 
 __all__ = ["unpickled"]
 
@@ -31,7 +32,7 @@ def unpickled(raw: bytes, path: Path) -> dict[bytes, Any]:
             f"{path}: expected the batch as published, found a damaged pickle ({problem})"
         ) from None
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a pickled dictionary, found a {type(content).__name__}")
+        raise DataError(f"{path}: expected a pickled dictionary, found {named_type(content)}")
     return content
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import named_type
 from sparsefed.data.augment import Crop, Flip, InOrder
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.formats.files import find_folder, missing, read_bytes
@@ -139,4 +140,4 @@ def _members(archive: Path, names: list[str]) -> dict[Path, bytes]:
 def _described(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
-    return "missing" if value is None else f"a {type(value).__name__}"
+    return "missing" if value is None else named_type(value)
