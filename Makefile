@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 REFERENCES := .venv/.references
 DOCS := .venv/.docs
 
-.PHONY: setup demo flower-demo test-deploy test coverage check format docs wheel bench bench-peers clean reference
+.PHONY: setup demo flower-demo flare-demo test-deploy test coverage check format docs wheel bench bench-peers clean reference
 
 setup: $(STAMP)
 
@@ -66,19 +66,23 @@ bench-peers: .venv-bench/.ready  ## the same, compared with other packages, in a
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11
 	@touch $@
 
-# Flower requires older releases of packages that we pin: it lives in an environment of its own.
+# Flower requires older releases of packages that we pin: it lives in an environment of its own, with FLARE.
 .venv-deploy/.ready: pyproject.toml tests/constraints-deploy.txt
 	@test -x .venv-deploy/bin/python || $(PYTHON) -m venv .venv-deploy
-	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints-deploy.txt torch --editable ".[cluster,flower]" psutil pytest hypothesis
+	.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints-deploy.txt torch --editable ".[cluster,flare,flower]" psutil pytest hypothesis
 	@touch $@
 
 flower-demo: .venv-deploy/.ready  ## five SuperNodes, one malicious: plain FedAvg falls, SparseFed holds
 	@rm -rf build/flower-demo
 	@.venv-deploy/bin/python examples/flower/demo.py build/flower-demo
 
+flare-demo: .venv-deploy/.ready  ## the same in NVIDIA FLARE's simulator
+	@rm -rf build/flare-demo
+	@.venv-deploy/bin/python examples/flare/job.py build/flare-demo
+
 MARK ?= slow or not slow
 test-deploy: .venv-deploy/.ready  ## the adapters to other frameworks, with real processes
-	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "$(MARK)" tests/server tests/flower tests/test_torchrun.py tests/test_cluster.py
+	@OMP_NUM_THREADS=1 .venv-deploy/bin/python -m pytest -m "$(MARK)" tests/server tests/flower tests/flare tests/test_torchrun.py tests/test_cluster.py
 
 clean:
 	rm -rf .venv .venv-bench .venv-deploy build dist .pytest_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ from sparsefed.frontier import Plan, read_plan
 from sparsefed.frontier.leaderboard import Leaderboard
 from sparsefed.runs.tables import read_table
 
-__all__ = ["FEW_ROUNDS", "ROOT", "Block", "blocks", "pages", "shortened", "tried"]
+__all__ = ["FEW_ROUNDS", "ROOT", "Block", "blocks", "pages", "shortened", "transcript", "tried"]
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(
@@ -55,6 +55,13 @@ def blocks(page: str) -> list[Block]:
     """The blocks of a page, in order; MyST directives such as ```{toctree} are none."""
     found = FENCE.finditer((ROOT / page).read_text())
     return [Block(each["kind"], each["text"], each["why"] is not None) for each in found]
+
+
+def transcript(page: str, command: str) -> list[str]:
+    """The lines that a page shows below a command."""
+    found = blocks(page)
+    (place,) = (place for place, block in enumerate(found) if block.text.strip() == command)
+    return found[place + 1].text.splitlines()
 
 
 def shortened(toml: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 import small
 
 import sparsefed as sf
+from sparsefed.core.members import family_members, is_own
 from sparsefed.defenses import Defense, NoMasking
 
 EVERY: list[Defense] = [
@@ -41,6 +42,10 @@ EVERY: list[Defense] = [
     sf.ARC(rule=sf.SparseFed(k=50, momentum=0.9), f=2),
 ]
 every_defense = pytest.mark.parametrize("rule", EVERY, ids=lambda rule: type(rule).__name__)
+
+
+def test_every_rule_of_the_package_is_here() -> None:
+    assert {type(rule) for rule in EVERY} == {rule for rule in family_members(Defense) if not is_own(rule)}
 
 
 def spec_of(rule: Defense, **changes: object) -> sf.Experiment:

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 import sparsefed as sf
 from sparsefed.clients import Work
+from sparsefed.core.members import family_members, is_own
 from sparsefed.defenses import Defense
 from sparsefed.protocol.updates import Dense
 from sparsefed.server import Keeper, Layout, Round, Rules, Upload
@@ -34,8 +35,17 @@ RULES: list[Defense] = [
     sf.CenteredClipping(radius=0.3),
     sf.LASA(),
     sf.FLAME(),
+    sf.MeanAroundMedian(f=2),
+    sf.RLR(threshold=2, momentum=0.9),
+    sf.SignMajority(),
+    sf.DnC(f=2, momentum=0.9),
+    sf.MDA(f=2),
+    sf.CRFL(norm=30.0),
+    sf.Bucketing(rule=sf.Krum(f=1), size=2),
     sf.NNM(rule=sf.TrimmedMean(f=2), f=2),
+    sf.ARC(rule=sf.SparseFed(k=9, momentum=0.9), f=2),
 ]
+NEED_MORE = {sf.FLTrust, sf.MoNNA, sf.FoolsGold}  # examples of the server's own, or numbered clients
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 
 
@@ -54,6 +64,11 @@ def honest(keeper: Keeper, nodes: int = 9) -> list[Upload]:
             Upload(node, {k: (v - 0.1 * draw.normal(size=v.shape)).astype(np.float32) for k, v in arrays})
         )
     return sent
+
+
+def test_every_rule_of_the_package_is_tried_here_but_those_that_need_more() -> None:
+    members = {rule for rule in family_members(Defense) if not is_own(rule)}
+    assert {type(rule) for rule in RULES} | NEED_MORE == members
 
 
 def same(a: Any, b: Any) -> bool:

@@ -6,14 +6,13 @@
 import math
 from collections.abc import Iterable, Mapping
 from io import BytesIO
-from statistics import median
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message
 
 from sparsefed.core.text import one_line
-from sparsefed.server import Upload
+from sparsefed.server import Upload, medians
 
 __all__ = ["attributed", "named_arrays", "node_metrics", "uploads"]
 
@@ -90,25 +89,13 @@ def _numpy(array: Array) -> np.ndarray:
 
 
 def node_metrics(contents: Mapping[int, Any]) -> dict[str, float]:
-    """The median over the nodes of every finite number that more than half of those asked have sent.
-
-    No weights: whoever reports its own example count decides its own influence. A minority moves a median
-    only among what the others have sent, and adds no key.
-    """
-    values: dict[str, list[float]] = {}
-    for content in contents.values():
-        for name, value in _numbers(content).items():
-            values.setdefault(name, []).append(value)
-    return {name: median(sent) for name, sent in values.items() if 2 * len(sent) > len(contents)}
+    """`medians` of what the nodes report."""
+    return medians((_numbers(content) for content in contents.values()), len(contents))
 
 
-def _numbers(content: Any) -> dict[str, float]:
+def _numbers(content: Any) -> dict[str, Any]:
     try:
         (record,) = content.metric_records.values()
-        return {
-            name: float(value)
-            for name, value in record.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        }
+        return dict(record)
     except Exception:  # no metrics, several records, or none that can be read
         return {}

@@ -16,11 +16,9 @@ from flwr.serverapp.strategy.strategy_utils import sample_nodes
 from flwr.supercore import log
 
 from sparsefed.core.errors import SpecError
-from sparsefed.core.seeds import Stream, rng
 from sparsefed.defenses import Defense
 from sparsefed.federation.experiment import Experiment
 from sparsefed.flower.grid import HardenedGrid
-from sparsefed.flower.metrics import metrics_of
 from sparsefed.flower.replies import attributed, named_arrays, node_metrics, uploads
 from sparsefed.protocol.clips import Clip, Unclipped
 from sparsefed.server import Keeper, Round, Rules
@@ -124,12 +122,11 @@ class RobustStrategy(FedAvg):
         keeper = self._running()
         contents, strangers = attributed(self._asked, replies)
         self.report = report = keeper.step(uploads(contents))
-        for line in (*strangers, *(node for node in report.nodes if node.problem)):
-            log(WARNING, "round %d: %s", report.round, line)
-        if report.skipped:
-            log(WARNING, "round %d skipped: %s", report.round, report.skipped)
+        for line in (*(f"round {report.round}: {each}" for each in strangers), *report.warnings()):
+            log(WARNING, "%s", line)
         arrays = None if report.skipped else _record(keeper.arrays())
-        return arrays, metrics_of(report, node_metrics(contents))
+        reported = {f"median-{name}": value for name, value in node_metrics(contents).items()}
+        return arrays, MetricRecord({**report.numbers(), **reported})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -152,9 +149,7 @@ class RobustStrategy(FedAvg):
         if fraction == 0:
             return []
         _, there = sample_nodes(grid, max(self.min_available_nodes, least), 0)
-        nodes, count = sorted(there), min(len(there), max(int(fraction * len(there)), least))
-        drawn = rng(self.rules.seed, Stream.COHORT, round).choice(len(nodes), count, replace=False)
-        return [nodes[place] for place in sorted(drawn.tolist())]
+        return self.rules.drawn(there, max(int(fraction * len(there)), least), round)
 
     def _ask(self, nodes: list[int], kind: str, arrays: ArrayRecord, config: ConfigRecord) -> list[Message]:
         """The same message for every node, remembered to know the replies by."""

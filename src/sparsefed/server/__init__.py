@@ -2,6 +2,7 @@
 
 from sparsefed.server.keeper import Keeper
 from sparsefed.server.layout import Layout
+from sparsefed.server.medians import medians
 from sparsefed.server.rules import Round, Rules, Upload
 
-__all__ = ["Keeper", "Layout", "Round", "Rules", "Upload"]
+__all__ = ["Keeper", "Layout", "Round", "Rules", "Upload", "medians"]

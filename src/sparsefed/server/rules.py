@@ -1,7 +1,7 @@
 """What a server does with a round: the same defense, clip, anchor and learning rate as in the simulation."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from sparsefed.clients import Clients, FedAvg
 from sparsefed.core.errors import SparseFedError, SpecError, UpdateError
+from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.spec import Spec
 from sparsefed.core.text import named_type, one_line
 from sparsefed.core.types import Matrix, Vector
@@ -27,6 +28,8 @@ from sparsefed.protocol.updates import Dense
 from sparsefed.server.layout import Layout
 
 __all__ = ["Round", "Rules", "Upload"]
+
+T = TypeVar("T")
 
 
 class Upload(NamedTuple):
@@ -50,6 +53,33 @@ class Round(NamedTuple):
     """What became of each node's update."""
     diagnosis: dict[str, float | None]
     """What the defense did, in its own numbers (`Defense.diagnose`); empty for a round that was skipped."""
+
+    def numbers(self) -> dict[str, Any]:
+        """The round as numbers and lists, for a transport's own metrics.
+
+        `norms`, `clips` and `shares` are in the order of `nodes`: each update's norm as sent, what the clip
+        multiplied it with, and how much of it the defense took in. NaN stands for what there is none of.
+        """
+        return {
+            "round": self.round,
+            "skipped": int(bool(self.skipped)),
+            "clip-norm": self.clip_norm,
+            "admitted": sum(not node.problem for node in self.nodes),
+            "nodes": [node.client for node in self.nodes],
+            "norms": [node.norm for node in self.nodes],
+            "clips": [node.clip for node in self.nodes],
+            "shares": [node.share for node in self.nodes],
+            "clipped": [node.client for node in self.nodes if not node.problem and node.clip < 1],
+            "left-out": [node.client for node in self.nodes if node.problem],
+            **{name: float("nan") if value is None else value for name, value in self.diagnosis.items()},
+        }
+
+    def warnings(self) -> list[str]:
+        """Who was left out and why, and why the round was skipped: lines for a log."""
+        skipped = [f"skipped: {self.skipped}"] if self.skipped else []
+        return [
+            f"round {self.round}: {line}" for line in (*filter(lambda n: n.problem, self.nodes), *skipped)
+        ]
 
 
 class Rules(Spec):
@@ -93,6 +123,14 @@ class Rules(Spec):
     def lr(self, round: int) -> float:
         """λ of a round; beyond the last round the last one's."""
         return float(self.schedule.lr(min(round, self.rounds), self.rounds))
+
+    def drawn(self, nodes: Iterable[T], count: int, round: int) -> list[T]:
+        """`count` of the nodes, in order: who they are follows from the seed, the round and who is there."""
+        there = sorted(nodes)  # pyright: ignore[reportArgumentType]
+        places = rng(self.seed, Stream.COHORT, round).choice(
+            len(there), min(count, len(there)), replace=False
+        )
+        return [there[place] for place in sorted(places.tolist())]
 
     def step(
         self, state: ServerState, initial: Vector, uploads: Sequence[Upload], layout: Layout
