@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import safetensors.torch
 import torch
 from pages import ROOT, transcript
 
 pytest.importorskip("flwr.serverapp", reason="needs Flower: make test-deploy")
+import psutil
 
 import sparsefed as sf
 from sparsefed.server import Keeper, Rules, Upload
