@@ -137,26 +137,17 @@ def _times(a: Elements, b: Elements) -> Elements:
     return _plus(np.minimum(low, low - np.uint64(Q)), (upper & _FOLD) * _FOLD)
 
 
-def busy(cpu: str) -> str:
-    """Why a time is too long."""
-    return f"measured on 2 cores under a load of 10; {cpu} of processor time"
-
-
 ROWS = {
-    "secagg_client_mlp": Row(
-        "PINE client, d = 199,210", Goal("≤", 300, "ms"), client(MLP), 8.0, busy("57 ms")
-    ),
+    "secagg_client_mlp": Row("PINE client, d = 199,210", Goal("≤", 300, "ms"), client(MLP), 8.0),
     "secagg_leader_mlp": Row(
-        "PINE leader, d = 199,210, a report", Goal("≤", 100, "ms"), aggregator(MLP, 0), 8.0, busy("26 ms")
+        "PINE leader, d = 199,210, a report", Goal("≤", 100, "ms"), aggregator(MLP, 0), 8.0
     ),
     "secagg_helper_mlp": Row(
-        "PINE helper, d = 199,210, a report", Goal("≤", 100, "ms"), aggregator(MLP, 1), 8.0, busy("28 ms")
+        "PINE helper, d = 199,210, a report", Goal("≤", 100, "ms"), aggregator(MLP, 1), 8.0
     ),
-    "secagg_client_resnet9": Row(
-        "PINE client, d = 6.57 M", Goal("≤", 4500, "ms"), client(RESNET9), 8.0, busy("1.8 s")
-    ),
+    "secagg_client_resnet9": Row("PINE client, d = 6.57 M", Goal("≤", 4500, "ms"), client(RESNET9), 8.0),
     "secagg_leader_resnet9": Row(
-        "PINE leader, d = 6.57 M, a report", Goal("≤", 1550, "ms"), aggregator(RESNET9, 0), 8.0, busy("0.8 s")
+        "PINE leader, d = 6.57 M, a report", Goal("≤", 1550, "ms"), aggregator(RESNET9, 0), 8.0
     ),
     "secagg_helper_resnet9": Row(
         "PINE helper, d = 6.57 M, a report",

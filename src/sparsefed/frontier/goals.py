@@ -10,6 +10,8 @@ from sparsefed.attacks import (
     PGD,
     Adaptive,
     Attack,
+    EasiestFirst,
+    Equilibrium,
     FangTrimmedMean,
     Pool,
     SignFlip,
@@ -61,11 +63,22 @@ def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> di
 
     if dataset.test.y.ndim == 1:
         size = points or max(1, min(200, len(dataset.test.y) // 4))
-        methods = {"PGD": descent, "slow drip": SlowDrip(**settings), "adaptive": Adaptive(**settings)}
+        methods = {
+            "PGD": descent,
+            "slow drip, not flattened": SlowDrip(**settings, flatness=0.0),
+            "slow drip": SlowDrip(**settings),
+            "easiest first": EasiestFirst(**settings),
+            "equilibrium": Equilibrium(),
+            "adaptive": Adaptive(**settings),
+        }
         add(CHOSEN_POINTS, Targeted(points=size), methods)
     if len(dataset.input_shape) == 3 and min(dataset.input_shape[1:]) > _PATCH:
         add(BACKDOOR, TriggerBackdoor(target=0, points=200), {"trigger": descent})
-    add(UNTARGETED, Untargeted(), {"sign flip": SignFlip(), "Fang": FangTrimmedMean()})
+    add(
+        UNTARGETED,
+        Untargeted(),
+        {"equilibrium": Equilibrium(), "sign flip": SignFlip(), "Fang": FangTrimmedMean()},
+    )
     return found
 
 

@@ -7,7 +7,6 @@ from sparsefed.attacks import (
     ConstrainAndScale,
     CriticalLayers,
     DistributedTrigger,
-    EasiestFirst,
     FangKrum,
     Gaussian,
     Independent,
@@ -20,7 +19,6 @@ from sparsefed.attacks import (
     OptimizedALIE,
     OptimizedIPM,
     PoisonedFL,
-    SlowDrip,
 )
 from sparsefed.data import Dataset
 from sparsefed.federation.experiment import Experiment
@@ -44,11 +42,7 @@ def _more(goal: Goal) -> dict:
     methods: dict[str, Method] = {}
     objectives: dict[str, Objective] = {}
     if goal.name == CHOSEN_POINTS:
-        methods = {
-            "slow drip, not flattened": SlowDrip(**descent, flatness=0.0),
-            "easiest first": EasiestFirst(**descent),
-            "Neurotoxin": Neurotoxin(**descent),
-        }
+        methods = {"Neurotoxin": Neurotoxin(**descent)}
     elif goal.name == BACKDOOR:
         whole = {key: value for key, value in descent.items() if key != "epochs"}
         methods = {
