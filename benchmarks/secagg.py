@@ -154,7 +154,6 @@ ROWS = {
         Goal("≤", 1550, "ms"),
         aggregator(RESNET9, 1),
         8.0,
-        busy("0.64 s"),
     ),
     "secagg_norm_proof": Row(
         "PINE norm proof, d = 2²⁰: times faster than NumPy", Goal("≥", 2), norm_proof, 8.0
