@@ -23,6 +23,7 @@ from sparsefed.attacks import (
 from sparsefed.attacks.methods.deviation import Deviation
 from sparsefed.core.memories import leaves
 from sparsefed.defenses import Krum
+from sparsefed.federation.round import run_round
 
 
 def crafted(method: Method, view: Any) -> torch.Tensor:
@@ -224,3 +225,14 @@ def test_every_method_also_works_against_local_training_and_rules_with_rows(meth
     fed = federation_of(method, clients=sf.FedAvg(local_epochs=2, batch_size=4), defense=Krum(f=4))
     rows = crafted(method, view_of(fed, after=1))
     assert rows.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS, ids=name)
+def test_an_attack_on_a_model_that_blows_up_stops_nothing(method: Method):
+    """Imagined rounds may leave the range of numbers long before the real ones do."""
+    wild = {"clip": sf.Unclipped(), "schedule": sf.Constant(value=1e30)}
+    fed = federation_of(method, **wild)
+    state = fed.initial_state
+    for _ in range(3):
+        state, _ = run_round(fed, state)
+    assert int(state.round) == 3

@@ -104,8 +104,17 @@ class View(NamedTuple):
         """The mean of the honest updates; 0 in a round without honest clients."""
         if self.honest is None:
             raise SpecError("a method that reads honest updates must say so in `needs`")
-        return self.honest.mean() if self.honest.count else torch.zeros_like(self.params)
+        return _mean(self.honest, self.params)
+
+    def own_mean(self, seed: int) -> Vector:
+        """The mean of what the attackers' devices would send if they were honest, clipped; 0 if none is finite."""
+        updates = self.clients.updates(self.work(self.local, seed))
+        return _mean(updates.admitted(self.clip_norm), self.params)
 
     def work(self, data: LocalData, seed: int) -> Work:
         """The orders of this round to an honest client that owns `data`."""
         return Work(self.network, self.params, data, self.lr, seed, self.round)
+
+
+def _mean(updates: Updates, params: Vector) -> Vector:
+    return updates.mean() if updates.count else torch.zeros_like(params)

@@ -25,8 +25,7 @@ class CriticalLayers(PGD):
     """τ, the share of the hostile model's success that its critical layers alone must have."""
 
     def craft(self, view: View, generator: torch.Generator) -> Matrix:
-        work = view.work(view.local, generator.initial_seed())
-        honest = view.clients.updates(work).admitted(view.clip_norm).mean()
+        honest = view.own_mean(generator.initial_seed())
         hostile = self.descend(view, generator)
         critical = self.critical(view, honest, hostile)
         upload = torch.where(critical, hostile, honest)
