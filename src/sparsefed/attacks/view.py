@@ -107,7 +107,7 @@ class View(NamedTuple):
         return _mean(self.honest, self.params)
 
     def own_mean(self, seed: int) -> Vector:
-        """The mean of what the attackers' devices would send if they were honest, clipped; 0 if none is finite."""
+        """The mean of the attackers' devices' honest updates, clipped; 0 where none is finite."""
         updates = self.clients.updates(self.work(self.local, seed))
         return _mean(updates.admitted(self.clip_norm), self.params)
 
