@@ -10,12 +10,15 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sparsefed.core.types import Vector
 from sparsefed.models.network import IGNORED, Network
 
 __all__ = ["Span"]
+
+threshold_backward = torch.ops.aten.threshold_backward
 
 _bases = WeakTensorKeyDictionary()
 """The basis of each set of inputs that was asked for, as long as the inputs live."""
@@ -33,7 +36,7 @@ class Span:
 
     def __init__(self, layers: list[nn.Linear], basis: _Basis, labels: Tensor, params: list[Tensor]) -> None:
         self.coordinates, self.rows = basis
-        self.labels = labels
+        self._wanted = one_hot(labels, layers[-1].out_features).to(self.coordinates.dtype)
         first, *others = params
         self.start = torch.cat([self._inward(first).flatten(), *(other.flatten() for other in others)])
         """θ of the small model, `[size]`."""
@@ -61,19 +64,18 @@ class Span:
 
         Overwritten by the next call.
         """
-        layers, outputs = self._layers, [self.coordinates[examples]]
+        layers, outputs = self._layers, [self.coordinates.index_select(0, examples)]
         for layer in layers[:-1]:
             outputs.append(_affine(outputs[-1], *layer).relu_())
         upstream = _affine(outputs[-1], *layers[-1]).softmax(1)
-        upstream[torch.arange(len(examples)), self.labels[examples]] -= 1
-        upstream /= len(examples)
+        upstream.sub_(self._wanted.index_select(0, examples)).div_(len(examples))
         for position in range(len(layers) - 1, -1, -1):
             weight, bias = self._gradients[position]
             torch.mm(upstream.T, outputs[position], out=weight)
             if bias is not None:
                 torch.sum(upstream, 0, out=bias)
             if position:
-                upstream = (upstream @ layers[position][0]).mul_(outputs[position] > 0)
+                upstream = threshold_backward(upstream @ layers[position][0], outputs[position], 0.0)
         return self._step
 
     def outward(self, moved: Vector) -> Vector:
