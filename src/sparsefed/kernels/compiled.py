@@ -24,7 +24,7 @@ import torch
 from platformdirs import user_cache_dir
 from torch import Tensor
 
-__all__ = ["kernel", "runs_compiled", "sources_digest", "threads"]
+__all__ = ["kernel", "kernels_on", "runs_compiled", "sources_digest", "threads"]
 
 _PER_THREAD = 1 << 15
 
@@ -124,13 +124,20 @@ def threads(work: int) -> Iterator[int]:
         torch_threads = torch.get_num_threads()
         most = min(torch_threads, numba.config.NUMBA_NUM_THREADS)  # pyright: ignore
         count = max(1, min(most, work // _PER_THREAD))
-        if _Process.forked:
+        with kernels_on(count):
             yield count
-            return
-        before = numba.get_num_threads()
-        numba.set_num_threads(count)
-        try:
-            yield count
-        finally:
-            numba.set_num_threads(before)
-            torch.set_num_threads(torch_threads)  # numba has set the runtime that both share to its own
+
+
+@contextmanager
+def kernels_on(count: int) -> Iterator[None]:
+    """Inside, compiled kernels have so many threads; free where they have already. Forked, they have one."""
+    if _Process.forked or (before := numba.get_num_threads()) == count:
+        yield
+        return
+    torch_threads = torch.get_num_threads()
+    numba.set_num_threads(count)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+        torch.set_num_threads(torch_threads)  # numba has set the runtime that both share to its own

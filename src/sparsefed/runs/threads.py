@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numba
 import torch
 from torch import Tensor, nn
 
 from sparsefed.federation.round import Federation
+from sparsefed.kernels.compiled import kernels_on
 
 __all__ = ["begun_with", "computing_with", "multiply_adds", "worthwhile_threads"]
 
@@ -61,6 +63,7 @@ def computing_with(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        yield
+        with kernels_on(min(threads, numba.config.NUMBA_NUM_THREADS)):  # pyright: ignore
+            yield  # no kernel has to change the number, which takes as long as a small one
     finally:
         torch.set_num_threads(before)
