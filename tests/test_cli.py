@@ -205,7 +205,7 @@ def test_a_table_is_printed_written_and_drawn(call: Any, here: Path, suffix: str
     assert code == 0
     assert any(line.startswith("run 2 of 2, 0:00:00 left: row `bad`, seed 3: ") for line in err.splitlines())
     assert err.splitlines()[-2:] == ["written: pages/t.md", f"picture: t.{suffix}"]
-    picture = f"![The metrics of the first seed over the rounds](../t.{suffix})\n\n"
+    picture = f"![The metrics of the first seed](../t.{suffix})\n\n"
     written = (here / "pages" / "t.md").read_text()
     assert picture in written
     assert printed.partition(", by")[0] == written.replace(picture, "").partition(", by")[0]

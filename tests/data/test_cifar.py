@@ -8,36 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published import number, official, short
 
 from sparsefed.core.errors import DataError
 from sparsefed.data import CIFAR10, CIFAR100
 from sparsefed.data.formats.unpickle import unpickled
 
 BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-
-
-def short(text: bytes) -> bytes:
-    return b"U" + bytes([len(text)]) + text
-
-
-def number(value: int) -> bytes:
-    return b"J" + value.to_bytes(4, "little", signed=True)
-
-
-def official(pixels: np.ndarray, labels: list[int], key: bytes = b"labels") -> bytes:
-    """The batch as Python 2 and its NumPy pickled it, opcode by opcode."""
-    rows, columns = pixels.shape
-    raw = pixels.tobytes()
-    array = (
-        b"cnumpy.core.multiarray\n_reconstruct\n"
-        + b"cnumpy\nndarray\n" + b"K\x00\x85" + short(b"b") + b"\x87R"
-        + b"(K\x01" + number(rows) + number(columns) + b"\x86"
-        + b"cnumpy\ndtype\n" + short(b"u1") + b"K\x00K\x01\x87R"
-        + b"(K\x03" + short(b"|") + b"NNN" + number(-1) + number(-1) + b"K\x00tb"
-        + b"\x89T" + len(raw).to_bytes(4, "little") + raw + b"tb"
-    )  # fmt: skip
-    listed = b"](" + b"".join(number(label) for label in labels) + b"e"
-    return b"\x80\x02}(" + short(b"data") + array + short(key) + listed + b"u."
 
 
 def pictures(n: int, seed: int) -> np.ndarray:

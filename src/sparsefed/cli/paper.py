@@ -1,6 +1,7 @@
 """The command about the paper as a whole."""
 
 from pathlib import Path
+from typing import Any
 
 from sparsefed.cli.parts import AsJson, Runs, say, say_json
 
@@ -8,7 +9,7 @@ __all__ = ["paper"]
 
 
 def paper(*, runs: Runs = Path("runs"), json_: AsJson = False) -> None:
-    """List the paper's tables and figures, and how much of each has been run at each scale.
+    """List the paper's tables and figures: how much has been run at each scale, and what was found.
 
     Example: `sparsefed paper`
 
@@ -17,13 +18,28 @@ def paper(*, runs: Runs = Path("runs"), json_: AsJson = False) -> None:
     runs
         The folder that holds the runs.
     json_
-        Print the list as JSON.
+        Print the list as JSON, with the remarks on the paper's numbers.
 
     """
+    from sparsefed.paper import SCALES
     from sparsefed.paper.progress import overview
-    from sparsefed.report import terminal
 
     rows = overview(runs)
     if json_:
         return say_json(rows)
-    say(terminal.table("", {key: key for key in rows[0]}, rows))
+    for row in rows:
+        say(f"{row['item']}: {row['title'].partition(': ')[2]}")
+        for scale in SCALES:
+            if row[scale]["ended"]:
+                say(f"    {scale}: {row[scale]['ended']} of {row[scale]['runs']} runs{_told(row[scale])}")
+    say("\nsparsefed table 2 --scale smoke, sparsefed figure 5 --scale smoke; other scales: small, paper")
+
+
+def _told(state: dict[str, Any]) -> str:
+    """The numbers beside the paper's, for the first metric of which there are any."""
+    shown = [one for one in state["found"] if one["metric"] == state["found"][0]["metric"]]
+    told = [
+        f"{one['row']}{', ' + one['column'] if one['column'] else ''} {one['found']} (paper {one['paper']})"
+        for one in shown
+    ]
+    return "; " + ", ".join(told) if told else ""

@@ -81,7 +81,7 @@ def table(
     out
         Write the Markdown there as well, with the picture of `--plot` in it.
     plot
-        Draw the table's metrics, of the first seed, over the rounds: a file that ends in .png, .svg or .pdf.
+        Draw the table's metrics, of the first seed: a file that ends in .png, .svg or .pdf.
     jobs
         How many runs to execute in parallel, each in a process of its own.
     cluster

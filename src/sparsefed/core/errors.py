@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "DataError",
+    "NoDataError",
     "RunError",
     "SparseFedError",
     "SpecError",
@@ -43,6 +44,10 @@ class SpecError(SparseFedError):
 
 class DataError(SparseFedError):
     """A data file is missing, damaged, or holds what the experiment cannot use."""
+
+
+class NoDataError(DataError):
+    """The files of a data set are nowhere they were looked for."""
 
 
 class UpdateError(SparseFedError):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from sparsefed.core.errors import DataError, SparseFedError, SpecError, did_you_mean
+from sparsefed.core.errors import NoDataError, SparseFedError, SpecError, did_you_mean
 from sparsefed.core.merge import Tree, combinations, nested
 from sparsefed.core.origin import Layer, laid, read_from
 from sparsefed.core.spec import Spec
@@ -100,7 +100,7 @@ class Scaled(Table):
 
     def excuses(self, problem: SparseFedError) -> bool:
         """Data that are not there are a dash: nobody has all of them."""
-        return isinstance(problem, DataError)
+        return isinstance(problem, NoDataError)
 
     def layers(self, row: str, column: str) -> list[Layer]:
         settings = self.settings[column]

@@ -17,34 +17,40 @@ from sparsefed.runs.tables import Cell
 
 __all__ = ["draw"]
 
+MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"}
+"""Series of one color are told apart by their dashes, and points have none."""
+
+Point = tuple[float, float]
 Results = Sequence[tuple[Cell, Outcome]]
 
 
 def draw(table: Scaled, results: Results, path: Path) -> None:
     """The other metrics against what the table is drawn over, of the first seed: a point per cell.
 
-    Over a metric, a series is a row; over a key that rows set, it is a column.
+    Over a metric, a series is a row, and a line joins those of its points that no other beats in both; over a
+    key, a line joins all points, and a series is a column if the rows set the key.
     """
     metrics = [metric for metric in table.metrics if metric != table.over]
     figure = blank_figure(1.4 + 4.3 * len(metrics), 4.2)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     series = _series(table, results)
-    looks = styles(curve.defense for curve in series)
     handles = []
-    for curve, (color, dashes) in zip(series, looks, strict=True):
+    for curve, (color, dashes) in zip(series, styles(curve.defense for curve in series), strict=True):
+        look = {"color": color, "ls": dashes, "marker": MARKERS[dashes], "lw": 1.4, "ms": 5}
         for panel, metric in zip(panels, metrics, strict=True):
-            found = [(row[table.over], row[metric]) for row in curve.rows if row.get(metric) is not None]
-            x, y = zip(*sorted(found), strict=True) if found else ((), ())
-            line = "" if table.over in METRICS else dashes
-            (handle,) = panel.plot(x, y, color=color, ls=line, marker="o", ms=5, lw=1.6)
-        handles.append(handle)
+            points = [(row[table.over], row[metric]) for row in curve.rows if row.get(metric) is not None]
+            if table.over in METRICS:
+                panel.plot(*_axes(_unbeaten(points)), color=color, ls=dashes, lw=1.4)
+                look["ls"] = ""
+            panel.plot(*_axes(sorted(points)), **look)
+        handles.append(panels[0].get_lines()[-1])
     for panel, metric in zip(panels, metrics, strict=True):
         panel.set(xlabel=heading(table.over), ylabel=heading(metric))
         if table.over not in METRICS:
             panel.set_xscale("log")
         panel.grid(alpha=0.3)
     legend(figure, handles, [curve.name for curve in series])
-    title(figure, f"{table.title} (seed {table.seeds[0]})")
+    title(figure, f"{table.title}, seed {table.seeds[0]}")
     save(figure, path)
 
 
@@ -61,6 +67,19 @@ def _series(table: Scaled, results: Results) -> list[Curve]:
             name = cell.column if by_column else cell.row
             found.setdefault(name, (cell, []))[1].append({**end, table.over: x})
     return [Curve.of(name, cell.experiment, rows) for name, (cell, rows) in found.items()]
+
+
+def _axes(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _unbeaten(points: Sequence[Point]) -> list[Point]:
+    """The points with which an attacker wins most for what it costs: none has more of both."""
+    best: list[Point] = []
+    for point in sorted(points, reverse=True):
+        if not best or point[1] > best[-1][1]:
+            best.append(point)
+    return best
 
 
 def _value(tree: Any, path: Sequence[str]) -> Any:

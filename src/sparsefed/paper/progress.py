@@ -1,22 +1,55 @@
-"""How much of the paper has been run."""
+"""How much of the paper has been run, and what came out beside what the paper prints."""
 
 from pathlib import Path
 
-from sparsefed.paper.items import items
+from sparsefed.paper.items import Item, Scaled, items
 from sparsefed.paper.scales import SCALES
-from sparsefed.runs.record import Record, Row
+from sparsefed.report.markdown import with_spread
+from sparsefed.runs.headings import decimals
+from sparsefed.runs.record import Outcome, Record, Row
+from sparsefed.runs.tables import Cell, summary
 
 __all__ = ["overview"]
 
+Ended = list[tuple[Cell, Outcome]]
+
 
 def overview(runs: Path) -> list[Row]:
-    """A line per item: what it is, and at each scale how many of its runs have ended."""
-    lines = []
-    for name, item in items().items():
-        line: Row = {"item": str(name), "what": item.title}
-        for scale in SCALES:
-            experiments = {cell.experiment.digest(): cell.experiment for cell in item.at(scale).cells()}
-            done = sum(Record(runs, experiment).has_ended for experiment in experiments.values())
-            line[scale] = f"{done} of {len(experiments)}"
-        lines.append(line)
-    return lines
+    """A row per item: its title and remark, and for each scale how many runs there are and have ended.
+
+    `found` holds what ended runs say where the paper prints a number: row, column, metric, the mean over the
+    seeds in words, and the printed number.
+    """
+    made = {folder.name for folder in runs.iterdir()} if runs.is_dir() else set()
+    return [
+        {"item": str(name), "title": item.title, "remark": " ".join(item.remark.split())}
+        | {scale: _state(item, scale, runs, made) for scale in SCALES}
+        for name, item in items().items()
+    ]
+
+
+def _state(item: Item, scale: str, runs: Path, made: set[str]) -> Row:
+    table = item.at(scale)
+    size = len(table.rows) * len(table.columns) * len(table.seeds)
+    records = [(cell, Record(runs, cell.experiment)) for cell in table.cells()] if made else []
+    ended: Ended = [
+        (cell, result)
+        for cell, record in records
+        if record.folder.name in made and (result := record.result) is not None
+    ]
+    return {"runs": size, "ended": len(ended), "found": _found(table, ended)}
+
+
+def _found(table: Scaled, ended: Ended) -> list[Row]:
+    return [
+        {
+            "row": line["row"],
+            "column": line["column"],
+            "metric": metric,
+            "found": with_spread(line[metric]["mean"], line[metric]["sd"], places=decimals(metric)),
+            "paper": line[metric]["reported"],
+        }
+        for line in (summary(table, ended) if ended else [])
+        for metric in table.metrics
+        if line[metric]["reported"] is not None and line[metric]["mean"] is not None
+    ]

@@ -46,7 +46,7 @@ def _line(sheet: Sheet, entry: Entry) -> dict[str, Any]:
     spec = entry.records[0].experiment.to_dict() if entry.records else {}
     return {
         "name": entry.name,
-        "numbers": [number(entry, place) for place in range(len(sheet.metrics))],
+        "numbers": [number(sheet, entry, place) for place in range(len(sheet.metrics))],
         "means": entry.means,
         "reported": entry.reported,
         "n": entry.n,

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from sparsefed.runs.headings import heading
+from sparsefed.runs.headings import decimals, heading
 from sparsefed.runs.record import Row
 from sparsefed.runs.tables import Table
 
@@ -48,7 +48,7 @@ def table_page(table: Table, lines: list[Row], environment: Row, command: str, p
     body = [_cells(table, line, columns, reported) for line in lines]
     parts = [
         f"# {plain(table.title)}",
-        image("The metrics of the first seed over the rounds", picture) if picture else "",
+        image("The metrics of the first seed", picture) if picture else "",
         table.note.strip(),
         grid([*heads, "n", "outcome"], body, texts),
         _failures(lines),
@@ -60,22 +60,22 @@ def table_page(table: Table, lines: list[Row], environment: Row, command: str, p
 def _cells(table: Table, line: Row, columns: bool, reported: set[str]) -> list[str]:
     cells = [plain(line["row"]), *([plain(line["column"])] if columns else [])]
     for metric in table.metrics:
-        cells.append(_value(**line[metric]))
+        cells.append(_value(decimals(metric), **line[metric]))
         cells += [plain(line[metric]["reported"] or "")] if metric in reported else []
     return [*cells, str(line["n"]), line["outcome"]]
 
 
-def _value(mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
+def _value(places: int, mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
     missing = values.count(None)
     count = f" ({len(values) - missing} of {len(values)})" if missing and mean is not None else ""
-    return with_spread(mean, sd) + count
+    return with_spread(mean, sd, places=places) + count
 
 
-def with_spread(mean: float | None, sd: float | None, sign: str = "±") -> str:
-    """A mean and its standard deviation to one decimal; a dash without a mean."""
+def with_spread(mean: float | None, sd: float | None, sign: str = "±", places: int = 1) -> str:
+    """A mean and its standard deviation to so many decimals; a dash without a mean."""
     if mean is None:
         return "–"
-    return f"{mean:.1f}" + (f" {sign} {sd:.1f}" if sd is not None else "")
+    return f"{mean:.{places}f}" + (f" {sign} {sd:.{places}f}" if sd is not None else "")
 
 
 def _failures(lines: list[Row]) -> str:
@@ -96,4 +96,4 @@ def _foot(lines: list[Row], environment: Row, command: str) -> str:
     spread = max((line["n"] for line in lines), default=0) > 1
     what = "Mean ± standard deviation over n seeds. " if spread else ""
     made = ", ".join(f"{key} {value}" for key, value in environment.items())
-    return f"{what}Made with {plain(made)}, by {code(command)}."
+    return f"{what}Made {f'with {plain(made)}, ' if made else ''}by {code(command)}."

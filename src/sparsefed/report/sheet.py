@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sparsefed.core.errors import SpecError
 from sparsefed.report.history import brief, differences, outcome
 from sparsefed.report.markdown import grid, plain, with_spread
-from sparsefed.runs.headings import heading
+from sparsefed.runs.headings import decimals, heading
 from sparsefed.runs.record import Outcome, Record, Row, find_record
 from sparsefed.runs.tables import Cell, Table, summary
 
@@ -152,14 +152,14 @@ def _grid(sheet: Sheet, escaped: Callable[[str], str], sign: str) -> tuple[list[
     for entry in sheet.entries:
         cells = [escaped(name) for name in entry.name]
         for i, has in enumerate(printed):
-            cells += [number(entry, i, sign), *([escaped(entry.reported[i])] if has else [])]
+            cells += [number(sheet, entry, i, sign), *([escaped(entry.reported[i])] if has else [])]
         lines.append([*cells, str(entry.n), escaped(entry.outcome)])
     return [*heads, "n", "outcome"], lines
 
 
-def number(entry: Entry, place: int, sign: str = "±") -> str:
+def number(sheet: Sheet, entry: Entry, place: int, sign: str = "±") -> str:
     """Mean and standard deviation of a metric, or a dash."""
-    return with_spread(entry.means[place], entry.spreads[place], sign)
+    return with_spread(entry.means[place], entry.spreads[place], sign, decimals(sheet.metrics[place]))
 
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

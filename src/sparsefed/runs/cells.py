@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path
 
-from sparsefed.core.errors import DataError, RunError
+from sparsefed.core.errors import NoDataError, RunError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.cluster import on_cluster
 from sparsefed.runs.jobs import attempted, side_by_side
@@ -67,13 +67,13 @@ def _followed(cell: Cell, runs: Path, fresh: bool, threads: int | None, follow: 
     return follow(cell, play(cell.experiment, runs, fresh, threads))
 
 
-def _lacks(experiment: Experiment, runs: Path) -> DataError | None:
+def _lacks(experiment: Experiment, runs: Path) -> NoDataError | None:
     """Why the data of a run that has not ended cannot be read, where the files are not there."""
     if Record(runs, experiment).has_ended:
         return None
     try:
         experiment.data.source_files()
-    except DataError as problem:
+    except NoDataError as problem:
         return problem
     return None
 

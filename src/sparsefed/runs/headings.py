@@ -1,6 +1,6 @@
 """Column heads for the numbers of a result: the field's words, with units."""
 
-__all__ = ["heading"]
+__all__ = ["decimals", "heading"]
 
 HEADINGS = {
     "test_accuracy": "test accuracy, %",
@@ -23,3 +23,8 @@ HEADINGS = {
 def heading(metric: str) -> str:
     """The head of a metric's column; a metric that is not listed is named by its key."""
     return HEADINGS.get(metric, metric.replace("_", " "))
+
+
+def decimals(metric: str) -> int:
+    """How many decimals of a metric are worth printing."""
+    return 3 if metric == "oif" else 1

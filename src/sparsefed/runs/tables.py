@@ -14,12 +14,13 @@ Cells are ordinary runs, so a table that was stopped goes on where it was and co
 
 import statistics
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sparsefed.core.errors import DataError, SparseFedError, SpecError, did_you_mean, named
+from sparsefed.core.errors import NoDataError, SparseFedError, SpecError, did_you_mean, named
 from sparsefed.core.merge import Tree
 from sparsefed.core.origin import Layer, Origin, Typed, origin_of, read_from
 from sparsefed.core.places import look_beside
@@ -80,11 +81,11 @@ class Table(Spec):
 
     def cells(self) -> Iterator["Cell"]:
         """Every run of the table: all cells of the first seed, then of the next."""
+        begun = {cell: self._experiment(*cell, self.seeds[0]) for cell in product(self.rows, self.columns)}
         for seed in self.seeds:
-            for row in self.rows:
-                for column in self.columns:
-                    name = f"row `{row}`" + (f", column `{column}`" if column else "") + f", seed {seed}"
-                    yield Cell(row, column, name, self._experiment(row, column, seed))
+            for (row, column), experiment in begun.items():
+                name = f"row `{row}`" + (f", column `{column}`" if column else "") + f", seed {seed}"
+                yield Cell(row, column, name, read_from(experiment.but(seed=seed), origin_of(experiment)))
 
     def excuses(self, problem: SparseFedError) -> bool:
         """Whether a cell may end so without the table having failed: never, in a table of one's own."""
@@ -185,7 +186,7 @@ def _unknown(what: str, name: str, known: Iterable[str], path: list[str]) -> Spe
 
 def _told(end: Outcome) -> str:
     if isinstance(end, SparseFedError):
-        return "no data" if isinstance(end, DataError) else "failed"
+        return "no data" if isinstance(end, NoDataError) else "failed"
     return end["outcome"]
 
 

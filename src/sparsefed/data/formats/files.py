@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsefed.core.errors import DataError
+from sparsefed.core.errors import DataError, NoDataError
 from sparsefed.core.places import found
 from sparsefed.core.text import text_of
 from sparsefed.data.sources import FILES
@@ -57,12 +57,12 @@ def first_filled(folders: Sequence[Path]) -> Path | None:
     return next((folder for folder in folders if folder.is_dir() and any(folder.iterdir())), None)
 
 
-def missing(name: str, files: Sequence[str], looked: Sequence[Path]) -> DataError:
+def missing(name: str, files: Sequence[str], looked: Sequence[Path]) -> NoDataError:
     """The one line that says what to put where."""
     where = " or ".join(str(place) for place in looked)
     needed = ", ".join(files)
     fetch = f" or `sparsefed data fetch {name}`" if name in FILES else ""
-    return DataError(f"{name}: expected {needed} in {where}, found nothing; put the files there{fetch}")
+    return NoDataError(f"{name}: expected {needed} in {where}, found nothing; put the files there{fetch}")
 
 
 def named(folder: Path, name: str) -> Path | None:
