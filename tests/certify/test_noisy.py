@@ -118,3 +118,9 @@ def test_what_noise_cannot_certify_is_one_line():
         exhausted(Private().run(unclipped))
     with pytest.raises(SpecError, match="expected a clip"):
         exhausted(Smoothed(deviation=0.1).run(federation(clip=sf.Unclipped())))
+
+
+def test_a_server_that_skips_rounds_of_few_updates_has_no_certificate_from_privacy():
+    fed = federation(defense=sf.GaussianNoise(sigma=1.0), aggregation=sf.Pine())
+    with pytest.raises(SpecError, match="Private: expected the aggregation Plain, found Pine"):
+        shift(fed)

@@ -10,6 +10,7 @@ import small
 import torch
 
 import sparsefed as sf
+from sparsefed.attacks import FixedPerRound
 from sparsefed.defenses import GaussianNoise, LiteralNoise, Mean
 from sparsefed.defenses.privacy import Guarantee, gaussian_delta, gaussian_epsilon
 from sparsefed.federation.round import Federation
@@ -172,3 +173,46 @@ def test_what_one_update_changes_in_all_literal_steps_is_within_the_bound() -> N
             changed[start:] += lr * clip_norm / n * rho ** np.arange(400 - start)
         times = len(range(0, 200, rounds_between))
         assert np.linalg.norm(changed) <= math.sqrt(times) * lr * clip_norm / (n * (1 - rho))
+
+
+@pytest.mark.parametrize("kind", [GaussianNoise, LiteralNoise])
+def test_a_rejected_update_counts_as_zeros_and_leaves_the_noise_as_it_is(kind: type[GaussianNoise]) -> None:
+    rule = kind(sigma=0.4, momentum=0.5)
+    nan, zeros, nobody = MATRIX.copy(), MATRIX.copy(), np.full_like(MATRIX, np.nan)
+    nan[2:5], zeros[2:5] = np.nan, 0
+    start = rule.init(torch.zeros(SIZE, dtype=torch.float64), seed=5)
+    for rejected, counted in ((nan, zeros), (nobody, np.zeros_like(MATRIX))):
+        one, two = dense(rejected).admitted(9.0), dense(counted).admitted(9.0)
+        assert one.count < two.count
+        delta, memory = rule.step(one, start)
+        expected, same = rule.step(two, start)
+        torch.testing.assert_close(delta, expected)
+        torch.testing.assert_close(memory.velocity, same.velocity)
+        norms = [rule.diagnose(sent, memory, delta)["noise_norm"] for sent in (one, two)]
+        assert norms[0] == norms[1]
+    with pytest.raises(sf.UpdateError, match="expected at least 1 update, found 0"):
+        rule.step(dense([], size=SIZE), start)
+
+
+def test_attackers_who_have_themselves_rejected_change_a_private_run_like_zeros() -> None:
+    class Sent(sf.Method):
+        """Uploads of zeros, or of what no server lets in."""
+
+        finite: bool
+
+        def craft(self, view: sf.View, generator: torch.Generator) -> torch.Tensor:
+            return torch.full((view.uploads, len(view.params)), 0.0 if self.finite else math.nan)
+
+    ends = []
+    for finite in (False, True):
+        attack = small.attack(method=Sent(finite=finite), presence=FixedPerRound(count=10))
+        spec = small.experiment(
+            rounds=3, cohort=10, defense=GaussianNoise(sigma=0.1), clip=sf.FixedClip(norm=1.0), attack=attack
+        )
+        fed = Federation.of(spec)
+        state = fed.initial_state
+        for _ in range(3):
+            state, report = sf.run_round(fed, state)
+            assert report.skipped is None
+        ends.append(state.params)
+    assert torch.equal(*ends)

@@ -35,6 +35,8 @@ class Defense(Spec, family=True):
 
     needs_rows: ClassVar[bool] = False
     """Whether the rule compares clients with one another, so that their updates must exist one by one."""
+    needs_updates: ClassVar[bool] = True
+    """Whether a round without a usable update is skipped, and not a step of the rule like any other."""
     needs_history: ClassVar[bool] = False
     """Whether the rule remembers each client, so that it must know who sent what."""
     cost: ClassVar[Cost] = Cost("nd", "d", sums=1)

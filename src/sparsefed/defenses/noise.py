@@ -29,14 +29,18 @@ class NoiseMemory(NamedTuple):
 
 
 class GaussianNoise(Defense):
-    """The mean of n updates plus N(0, (σ/n)²) per coordinate, then server momentum.
+    """The sum of a round's updates plus N(0, σ²) per coordinate, over its n clients; then server momentum.
 
-    Together with a clip this is the Gaussian mechanism; `sparsefed.defenses.privacy` says what it guarantees.
+    n counts clients whose update was rejected, too: theirs count as zeros, and no client can change the noise
+    by having itself rejected. Together with a clip this is the Gaussian mechanism;
+    `sparsefed.defenses.privacy` says what it guarantees.
     The paper names σ without saying where it goes; of the readings only this one has a magnitude that
     a model survives.
     """
 
     knobs: ClassVar[Knobs] = {"momentum": Knob(0, 0.95), "sigma": Knob(1e-3, 1, log=True)}
+
+    needs_updates: ClassVar[bool] = False  # a round of rejected updates has its noise like any other
 
     sigma: float = Field(ge=0, allow_inf_nan=False)
     """σ, the standard deviation of the noise per coordinate of the *sum* of a round's updates."""
@@ -49,9 +53,15 @@ class GaussianNoise(Defense):
     def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
         check_size(self, updates, state.velocity.numel())
         check_unweighted(self, updates)
-        noisy = finite_mean(self, updates, state.velocity) + self.deviation(updates.count) * normal(state)
+        noisy = self._mean(updates, state.velocity) + self.deviation(clients_of(updates)) * normal(state)
         velocity = self.momentum * state.velocity + noisy  # R ← ρR + u + N(0, (σ/n)²)
         return lr * velocity, NoiseMemory(velocity, state.seed, state.round + 1)
+
+    def _mean(self, updates: Updates, like: Vector) -> Vector:
+        """Σu / n, where n counts those whose update was rejected."""
+        if updates.count == 0 < clients_of(updates):
+            return torch.zeros_like(like)
+        return finite_mean(self, updates, like) * (updates.count / clients_of(updates))
 
     def deviation(self, clients: int) -> float:
         """Standard deviation per coordinate of the noise in a round of so many clients."""
@@ -77,7 +87,7 @@ class GaussianNoise(Defense):
     ) -> dict[str, float]:
         """As for every defense, and `noise_norm`: the ℓ2 norm to expect of the round's noise vector."""
         report = super().diagnose(updates, state, delta, lr, honest)
-        return report | {"noise_norm": self.deviation(updates.count) * math.sqrt(delta.numel())}
+        return report | {"noise_norm": self.deviation(clients_of(updates)) * math.sqrt(delta.numel())}
 
 
 class LiteralNoise(GaussianNoise):
@@ -92,7 +102,7 @@ class LiteralNoise(GaussianNoise):
     def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
         check_size(self, updates, state.velocity.numel())
         check_unweighted(self, updates)
-        velocity = self.momentum * state.velocity + finite_mean(self, updates, state.velocity)
+        velocity = self.momentum * state.velocity + self._mean(updates, state.velocity)
         delta = lr * velocity + self.sigma * normal(state)  # θ ← θ − λR − N(0, σ²)
         return delta, NoiseMemory(velocity, state.seed, state.round + 1)
 
@@ -107,6 +117,11 @@ class LiteralNoise(GaussianNoise):
         for ρ = 0.5, 4.4 for ρ = 0.9.
         """
         return self.sigma * clients * (1 - self.momentum) / (lr * clip_norm)
+
+
+def clients_of(updates: Updates) -> int:
+    """n, the clients of a round; those whose update is there where nobody has counted the others."""
+    return updates.count if updates.aside.cohort is None else updates.aside.cohort
 
 
 def normal(state: NoiseMemory) -> Vector:

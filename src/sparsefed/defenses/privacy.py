@@ -71,8 +71,8 @@ def gaussian_guarantee(multiplier: float, exposure: Exposure, delta: float) -> G
     """What the finished model, and every model sent out before, reveals of a single client's data.
 
     `multiplier` is the noise over what one participation can change, 0 for none. The guarantee covers the
-    models, not the record of the run, and holds where the seed stays with the server and no honest update
-    is rejected.
+    models, not the record of the run, and holds where the seed stays with the server. A rejected update
+    counts as zeros.
     """
     if exposure.clip_learns:
         return Guarantee(math.inf, delta, "no guarantee: the clip follows norms that nothing protects")

@@ -93,7 +93,7 @@ def rule_step(rule: Defense, updates: Updates, memory: Any, lr: float, params: V
 
     Raises `SpecError` where it returns anything else, and `UpdateError` where there is no update.
     """
-    if updates.count == 0:
+    if updates.count == 0 and rule.needs_updates:
         raise UpdateError(f"{rule!r}: expected at least 1 update, found none")
     with left_alone(rule, memory):
         step = rule.step(updates, memory, lr)

@@ -70,7 +70,8 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     attacker = state.attacker
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
     norms = uploaded = honest.norms()
-    beside = Aside(cohort[~bad][_let_in(admitted)], _own(fed, work, clip_norm), tuple(fed.network.sizes))
+    sizes = tuple(fed.network.sizes)
+    beside = Aside(cohort[~bad][_let_in(admitted)], _own(fed, work, clip_norm), sizes, len(cohort))
     clock.lap()
     if bad.any():
         with about("attack", "method"):

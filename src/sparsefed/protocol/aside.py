@@ -18,6 +18,8 @@ class Aside(NamedTuple):
     """What an honest client that held the server's own examples would send, clipped like any other."""
     layers: tuple[int, ...] | None = None
     """How many parameters each layer has, in the order of θ."""
+    cohort: int | None = None
+    """How many clients the round has, those that were rejected included."""
 
     def only(self, keep: np.ndarray) -> "Aside":
         """Beside the updates where the mask `keep` is true."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparsefed.core.errors import RunError, UpdateError
 from sparsefed.core.types import Vector
+from sparsefed.protocol.aside import Aside
 from sparsefed.protocol.updates import Dense, Updates
 from sparsefed.secagg import FixedPoint, Parameters, Pine
 from sparsefed.secagg.field import add, centered
@@ -64,6 +65,7 @@ class Sealed(SumOnly):
 
     def __init__(self, updates: Updates, clip_norm: float, bits: int, summed: Summed) -> None:
         self.count, self.size = updates.count, updates.size
+        self.aside = Aside(cohort=updates.aside.cohort)
         self._updates, self._clip_norm, self._bits, self._summed = updates, clip_norm, bits, summed
         self._released: Any = None
 

@@ -296,7 +296,7 @@ def dense(
         claims = claims[torch.from_numpy(read.present)].to(read.matrix.device)
     layers = sizes if layers is None and shapes is not None and len(shapes) > 1 else layers
     numbers = None if clients is None else _numbers(ids, read.present)
-    beside = Aside(numbers, _own(own, read.matrix), _layers(layers, read.matrix))
+    beside = Aside(numbers, _own(own, read.matrix), _layers(layers, read.matrix), count)
     return Dense(read.matrix, weights=claims, roll=roll, aside=beside)
 
 

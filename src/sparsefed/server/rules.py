@@ -189,4 +189,4 @@ def _received(uploads: Sequence[Upload], params: Vector, layout: Layout) -> Dens
             torch.sub(params, row, out=row)
             present.append(position)
     roll = Roll([upload.node for upload in uploads], np.array(present, np.int64), None, left_out)
-    return Dense(matrix[: len(present)], roll=roll, aside=Aside(layers=layout.sizes))
+    return Dense(matrix[: len(present)], roll=roll, aside=Aside(layers=layout.sizes, cohort=len(uploads)))

@@ -24,6 +24,7 @@ from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.defenses import GaussianNoise
 from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import Linear
+from sparsefed.protocol.aggregation import Plain
 from sparsefed.runs.results import exposure
 
 __all__ = ["Private", "Radius", "Smoothed"]
@@ -100,8 +101,9 @@ class Smoothed(Certifier):
 class Private(Certifier):
     """The majority over trainings whose server adds Gaussian noise: what is private is stable.
 
-    The experiment's defense must be `GaussianNoise` and its clip fixed. One client changes a training like a
-    shift of one normal distribution by μ, m clients by mμ (Gaussian privacy, Dong, Roth and Su, 2022).
+    The experiment's defense must be `GaussianNoise`, its clip fixed and its aggregation `Plain`. One client
+    changes a training like a shift of one normal distribution by μ, m clients by mμ (Gaussian privacy, Dong,
+    Roth and Su, 2022).
     """
 
     trainings: int = Field(default=100, gt=1)
@@ -136,6 +138,8 @@ def shift(fed: Federation) -> float:
     defense, seen = fed.spec.defense, exposure(fed)
     if not isinstance(defense, GaussianNoise):
         raise SpecError(f"Private: expected the defense GaussianNoise, found {defense!r}")
+    if not isinstance(fed.spec.aggregation, Plain):  # it skips rounds of few updates, and their noise
+        raise SpecError(f"Private: expected the aggregation Plain, found {fed.spec.aggregation!r}")
     guarantee = defense.privacy(seen)
     if math.isinf(guarantee.epsilon):
         raise SpecError(f"Private: expected noise that guarantees something, found {guarantee.why}")
