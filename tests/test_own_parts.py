@@ -164,6 +164,7 @@ class Silence(Method):
         return torch.full((view.uploads, len(view.params)), float(self.value))
 
 
+@pytest.mark.filterwarnings("ignore::sparsefed.federation.checks.RejectedUploads")
 @pytest.mark.parametrize("value", ["nan", "inf"])
 @pytest.mark.parametrize("rule", [sf.Bulyan(f=2), sf.MultiKrum(f=4, m=7), sf.TrimmedMean(f=5), sf.Mean()])
 def test_hostile_uploads_cost_a_round_and_not_the_run(tmp_path: Path, value: str, rule: Any):
@@ -177,6 +178,7 @@ def test_hostile_uploads_cost_a_round_and_not_the_run(tmp_path: Path, value: str
     assert skipped == ([] if isinstance(rule, sf.Mean) else [4, 5, 6])
 
 
+@pytest.mark.filterwarnings("ignore::sparsefed.federation.checks.RejectedUploads")
 def test_a_cohort_of_attackers_alone_does_not_end_the_run():
     attack = small.attack(presence=sf.Pool(fraction=0.5), method=Silence(value="nan"))
     result = sf.simulate(small.experiment(rounds=12, cohort=1, attack=attack, defense=sf.Mean()))
@@ -185,6 +187,7 @@ def test_a_cohort_of_attackers_alone_does_not_end_the_run():
     assert 0 < result["skipped"] < 12
 
 
+@pytest.mark.filterwarnings("ignore::sparsefed.federation.checks.RejectedUploads")
 def test_a_run_without_a_single_round_done_says_so():
     presence = sf.attacks.FixedPerRound(count=2)
     attack = small.attack(presence=presence, method=Silence(value="nan"))

@@ -194,6 +194,7 @@ def test_a_rejected_update_counts_as_zeros_and_leaves_the_noise_as_it_is(kind: t
         rule.step(dense([], size=SIZE), start)
 
 
+@pytest.mark.filterwarnings("ignore::sparsefed.federation.checks.RejectedUploads")
 def test_attackers_who_have_themselves_rejected_change_a_private_run_like_zeros() -> None:
     class Sent(sf.Method):
         """Uploads of zeros, or of what no server lets in."""
@@ -205,7 +206,7 @@ def test_attackers_who_have_themselves_rejected_change_a_private_run_like_zeros(
 
     ends = []
     for finite in (False, True):
-        attack = small.attack(method=Sent(finite=finite), presence=FixedPerRound(count=10))
+        attack = small.attack(method=Sent(finite=finite), presence=FixedPerRound(count=9))
         spec = small.experiment(
             rounds=3, cohort=10, defense=GaussianNoise(sigma=0.1), clip=sf.FixedClip(norm=1.0), attack=attack
         )

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 import sparsefed
 from sparsefed.cli import audit, board, data, looks, paper, parts, runs, search, secagg, tables, theory
 from sparsefed.core.errors import SparseFedError
+from sparsefed.core.notices import show_in_one_line
 
 __all__ = ["app", "main"]
 
@@ -52,6 +53,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; what the caller can mend is one line on the error output and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))  # `type = "my_module:MyRule"` of the folder one stands in
     app.suppress_keyboard_interrupt = False
+    show_in_one_line()
     typed = list(sys.argv[1:] if words is None else words)
     parts.typed_words(typed)
     try:

@@ -71,9 +71,11 @@ def run(
 
     """
     from sparsefed.cli.looks import print_run
+    from sparsefed.core.errors import named
     from sparsefed.core.origin import origin_of, read_from
     from sparsefed.core.ranks import launched
     from sparsefed.federation.experiment import read_experiment
+    from sparsefed.federation.rehearsal import in_miniature, rehearse
     from sparsefed.report.progress import watched
     from sparsefed.runs.record import Record, find_record
     from sparsefed.runs.simulate import finished, play
@@ -84,6 +86,9 @@ def run(
         if verify:
             verified = experiment.but(aggregation=experiment.aggregation.verified())
             experiment = read_from(verified, origin_of(experiment))
+        if (toy := in_miniature(experiment)) is not None:
+            with named(str(spec)):
+                rehearse(toy)
         folder = Record(runs, experiment).folder
         with resumable(folder):
             rows = play(experiment, runs, fresh, threads, ranks)

@@ -23,6 +23,7 @@ from sparsefed.clients.parted import parted
 from sparsefed.clients.stacked import LocalTraining, Stacked, worth_stacking
 from sparsefed.clients.vmapped import vmapped_pass
 from sparsefed.clients.watch import who_draws
+from sparsefed.core.notices import Notice, notify
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.models.copies import perturbed
 from sparsefed.models.network import Network
@@ -42,7 +43,7 @@ _verdicts: "WeakKeyDictionary[nn.Module, dict[Any, Engine | None]]" = WeakKeyDic
 _stackable: "WeakKeyDictionary[nn.Module, dict[Any, bool]]" = WeakKeyDictionary()
 
 
-class SlowModel(UserWarning):
+class SlowModel(Notice):
     """A model that cannot go through the fastest engine, and what is used in its place."""
 
 
@@ -104,10 +105,10 @@ def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
 
 
 def _warned(work: Work, problem: str, shown: str, engine: Engine | None) -> Engine | None:
-    """`engine`, after a warning in one line: it has no place in anyone's code that would help to read it."""
+    """`engine`, after a warning."""
     name = type(work.network.module).__name__
     text = f"{name} cannot go through the batched engine: {problem}; {shown} computes the same, slower"
-    warnings.warn_explicit(text, SlowModel, "sparsefed", 0)
+    notify(SlowModel, text)
     return engine
 
 

@@ -13,13 +13,16 @@ from torch import Tensor
 from sparsefed.attacks import Method
 from sparsefed.core.errors import SpecError, UpdateError, named
 from sparsefed.core.memories import check_form, leaves, mapped
+from sparsefed.core.notices import Notice, notify
 from sparsefed.core.spec import Spec
 from sparsefed.core.text import named_type
-from sparsefed.core.types import Vector
+from sparsefed.core.types import Matrix, Vector
 from sparsefed.defenses import Defense
 from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = [
+    "MisshapenUploads",
+    "RejectedUploads",
     "affordable",
     "check_cohort",
     "check_device",
@@ -31,6 +34,17 @@ __all__ = [
     "rule_step",
     "uploads",
 ]
+
+
+class RejectedUploads(Notice):
+    """A round in which every upload of the attackers is rejected."""
+
+
+class MisshapenUploads(RejectedUploads):
+    """Uploads that are not a matrix of the model's width, which no attacker can want."""
+
+
+NO_ATTACK = "the server rejects them all, which is no attack"
 
 
 def check_device(device: str) -> None:
@@ -61,16 +75,28 @@ def affordable(part: Spec) -> Iterator[None]:
 def uploads(method: Method, poison: Any, count: int, params: Vector) -> Dense:
     """Hostile uploads, checked like any other: none of them is let in if they are of the wrong length.
 
-    Raises `SpecError` where a method does not make one for each of its `count` clients.
+    Warns with `RejectedUploads` where none can be let in. Raises `SpecError` where a method does not make one
+    for each of its `count` clients.
     """
-    poison = torch.from_numpy(poison) if isinstance(poison, np.ndarray) else poison
-    rows = isinstance(poison, Tensor) and poison.ndim == 2
-    if rows and len(poison) != count:
-        expected = f"expected one upload for each of its {count} clients in the round"
-        raise SpecError(f"{method!r}: {expected}, found {len(poison)}")
-    if not rows or poison.shape[1] != len(params):
+    rows, expected = _as_rows(poison), f"finite uploads of shape [clients, {len(params)}]"
+    if rows is not None and len(rows) != count:
+        one_each = f"expected one upload for each of its {count} clients in the round"
+        raise SpecError(f"{method!r}: {one_each}, found {len(rows)}")
+    if rows is None or rows.shape[1] != len(params):
+        notify(MisshapenUploads, f"{method!r}: expected {expected}, found {_found(poison)}: {NO_ATTACK}")
         return Dense(params.new_empty(0, len(params)))
-    return Dense(poison.detach().to(params))
+    sent = Dense(rows.detach().to(params))
+    if not bool(sent.norms().isfinite().any()):
+        notify(RejectedUploads, f"{method!r}: expected {expected}, found none that is finite: {NO_ATTACK}")
+    return sent
+
+
+def _as_rows(poison: Any) -> Matrix | None:
+    """What a method returned as a matrix of real numbers; None where it is none."""
+    if isinstance(poison, np.ndarray) and poison.dtype.kind in "fiub":
+        poison = torch.from_numpy(poison)
+    real = isinstance(poison, Tensor) and poison.ndim == 2 and not poison.is_complex()
+    return poison if real else None
 
 
 def first_memory(part: Spec, memory: Any) -> Any:
@@ -115,10 +141,15 @@ def left_alone(part: Spec, memory: Any) -> Iterator[None]:
 def _delta(rule: Defense, delta: Any, params: Vector) -> Vector:
     delta = torch.from_numpy(delta) if isinstance(delta, np.ndarray) else delta
     if not (isinstance(delta, Tensor) and delta.shape == params.shape and not delta.is_complex()):
-        is_tensor = isinstance(delta, Tensor)
-        found = f"{delta.dtype} of shape {list(delta.shape)}" if is_tensor else named_type(delta)
-        raise SpecError(f"{rule!r}: expected a step of shape {list(params.shape)}, found {found}")
+        raise SpecError(f"{rule!r}: expected a step of shape {list(params.shape)}, found {_found(delta)}")
     return delta.detach().to_dense().to(params) if delta.is_sparse else delta.detach().to(params)
+
+
+def _found(array: Any) -> str:
+    """Type and shape of what was found in an array's place."""
+    if not isinstance(array, Tensor | np.ndarray):
+        return named_type(array)
+    return f"{str(array.dtype).removeprefix('torch.')} of shape {list(array.shape)}"
 
 
 def numbers(rule: Defense, report: Any) -> dict[str, float | None]:

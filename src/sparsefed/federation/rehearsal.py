@@ -1,10 +1,12 @@
 """One round in miniature with the user's own parts, so that their mistakes show before anything runs.
 
 Only what a larger round cannot mend counts: knowledge that `needs` does not declare, results of the wrong
-form, and names, attributes or arguments that do not exist. All else is left to the run itself.
+form, and names, attributes or arguments that do not exist. All else is left to the run itself; uploads of
+zeros or of NaN, which may be meant, are named.
 """
 
 import traceback
+import warnings
 from typing import Any
 
 import torch
@@ -13,15 +15,23 @@ from sparsefed.attacks import PGD, Attack, FixedPerRound, Method, Targeted
 from sparsefed.clients import Gradient
 from sparsefed.core.errors import DataError, SparseFedError, SpecError
 from sparsefed.core.members import is_own
+from sparsefed.core.notices import Notice, notify
+from sparsefed.core.text import amount
 from sparsefed.data import IID, Data, Dataset, Split
 from sparsefed.defenses import Mean
+from sparsefed.federation.checks import MisshapenUploads
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation, run_round
 from sparsefed.models import Linear
 from sparsefed.protocol.clips import FixedClip
 from sparsefed.protocol.schedules import Constant
 
-__all__ = ["in_miniature", "rehearse"]
+__all__ = ["IdleAttack", "in_miniature", "rehearse"]
+
+
+class IdleAttack(Notice):
+    """Uploads that move nothing."""
+
 
 CHECKS = {
     "sparsefed.attacks.view",
@@ -56,10 +66,18 @@ def in_miniature(experiment: Experiment) -> Experiment | None:
 
 
 def rehearse(toy: Experiment) -> None:
-    """Run the one round of an experiment in miniature; raises `SpecError` for a mistake that it shows."""
+    """Run the one round of an experiment in miniature; raises `SpecError` for a mistake that it shows.
+
+    Warns with `IdleAttack` where all that the attackers send is zeros, and with `RejectedUploads` where none
+    of it is finite.
+    """
     try:
         fed = Federation.of(toy)
-        run_round(fed, fed.initial_state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", MisshapenUploads)
+            _, report = run_round(fed, fed.initial_state)
+    except MisshapenUploads as problem:
+        raise SpecError(f"{problem} (a round in miniature has {fed.network.size} parameters)") from None
     except MISTAKES as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}, line {place.lineno}"
@@ -73,6 +91,10 @@ def rehearse(toy: Experiment) -> None:
             raise
     except Exception:  # the part may want more than a miniature has
         return
+    else:
+        if 0 < report.compromised == report.attackers_idle and not report.attackers_rejected:
+            found = f"{amount(report.compromised, 'upload')} of zeros in a round in miniature"
+            notify(IdleAttack, f"{fed.attack.method!r}: expected an attack, found {found}")
 
 
 def _own(part: Any, usual: Any) -> Any:

@@ -31,6 +31,10 @@ class RoundReport(NamedTuple):
     """Compromised clients in the cohort that attacked."""
     rejected: int
     """Updates that were not finite or of the wrong length, and were left out."""
+    attackers_rejected: int
+    """How many of these were uploads of compromised clients that attacked."""
+    attackers_idle: int
+    """Compromised clients whose upload was rejected or all zeros, which is no attack."""
     skipped: str | None
     """Why the defense could not use the updates, so that the server stays as it was; None where it could."""
     honest_norm: float
@@ -69,6 +73,7 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
     honest = honest.as_dense() if spec.defense.needs_rows else honest
     attacker = state.attacker
     updates = admitted = honest.admitted(clip_norm)  # uᵢ ← uᵢ · min(1, L / ‖uᵢ‖)
+    allowed = None
     norms = uploaded = honest.norms()
     sizes = tuple(fed.network.sizes)
     beside = Aside(cohort[~bad][_let_in(admitted)], _own(fed, work, clip_norm), sizes, len(cohort))
@@ -105,6 +110,8 @@ def _run_round(fed: Federation, state: ServerState, poisoned: bool) -> tuple[Ser
         clip_norm=clip_norm,
         compromised=int(bad.sum()),
         rejected=len(cohort) - updates.count,
+        attackers_rejected=0 if allowed is None else int(bad.sum()) - allowed.count,
+        attackers_idle=0 if allowed is None else int(bad.sum()) - int((allowed.norms() > 0).sum()),
         skipped=skipped,
         honest_norm=float(finite.median()) if len(finite) else math.nan,
         clipped=float((norms > clip_norm).double().mean()) if len(norms) else math.nan,

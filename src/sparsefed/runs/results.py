@@ -41,6 +41,7 @@ METRICS = (
     "compromised",
     "params",
     "rejected",
+    "attackers_rejected",
     "skipped",
     "bytes_up_per_client",
     "bytes_down_per_client",
@@ -81,6 +82,7 @@ def compose(fed: Federation, state: ServerState, twin: ServerState | None, rows:
         "skipped": len(skipped),
         **({"skipped_because": skipped[-1]} if skipped else {}),
         **({"labels": list(fed.dataset.labels)} if fed.dataset.labels is not None else {}),
+        **_uploads(rows),
         **_attack_result(fed, looks),
         **_persistence(fed, looks),
         **(_twin_result(fed, state, twin, final) if twin is not None else {}),
@@ -108,6 +110,16 @@ def _stretches(rows: list[Row]) -> Row:
     if any(where != made[0][1] for _, where in made):
         found["stretches"] = [{"from_round": round, **where} for round, where in made]
     return found
+
+
+def _uploads(rows: list[Row]) -> Row:
+    """How many uploads of attackers were rejected, and in words where none of them did anything."""
+    names = ("compromised", "attackers_rejected", "attackers_idle")
+    sent, rejected, idle = (sum(row.get(name, 0) for row in rows) for name in names)
+    if sent == 0:
+        return {}
+    why = f"none: all {sent} uploads of the attackers were rejected or zero"
+    return {"attackers_rejected": rejected, **({"attack": why} if idle == sent else {})}
 
 
 def _attack_result(fed: Federation, looks: list[Row]) -> Row:
