@@ -216,4 +216,4 @@ def test_attackers_who_have_themselves_rejected_change_a_private_run_like_zeros(
             state, report = sf.run_round(fed, state)
             assert report.skipped is None
         ends.append(state.params)
-    assert torch.equal(*ends)
+    torch.testing.assert_close(*ends)
