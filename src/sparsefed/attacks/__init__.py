@@ -1,6 +1,7 @@
 """Attacks: objectives (what), presence (who and when) and methods (how), free to combine."""
 
 from sparsefed.attacks.base import Attack, Colluding, Method, Presence
+from sparsefed.attacks.methods.a3fl import A3FL
 from sparsefed.attacks.methods.adaptive import Adaptive
 from sparsefed.attacks.methods.alternating import AlternatingMinimisation
 from sparsefed.attacks.methods.best import Best
@@ -43,6 +44,7 @@ from sparsefed.attacks.presence import FixedPerRound, Nobody, Once, Pool
 from sparsefed.attacks.view import Grant, Nothing, Server, View
 
 __all__ = [
+    "A3FL",
     "Best",
     "Chameleon",
     "ConstrainAndScale",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from sparsefed.attacks.objectives.base import Objective
+from sparsefed.attacks.objectives.base import Auxiliary, Objective
 from sparsefed.attacks.view import Grant, Nothing, View
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds, Matrix, Vector
@@ -65,6 +65,14 @@ class Method(Spec, family=True):
     def init(self, params: Vector) -> Any:
         """The attacker's memory before the first round: a NamedTuple of tensors."""
         return Nothing()
+
+    def begin(self, params: Vector, objective: Objective, auxiliary: Auxiliary | None) -> Any:
+        """As `init`, for a method whose memory depends on the points as well."""
+        return self.init(params)
+
+    def aimed(self, auxiliary: Auxiliary, memory: Any) -> Auxiliary:
+        """The points as the attackers would show them to the model now; success is measured on these."""
+        return auxiliary
 
     def learn(self, view: View, generator: torch.Generator) -> Any:
         """The memory after seeing this round's broadcast; asked only in rounds with an attacker."""

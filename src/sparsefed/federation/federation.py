@@ -98,10 +98,21 @@ class Federation:
                 memory = first_memory(spec.defense, spec.defense.init(params, spec.seed))
             if spec.attack is not None:
                 with about("attack", "method"):
-                    attacker = first_memory(spec.attack.method, spec.attack.method.init(params))
+                    attacker = self._attackers_first(params)
             with about("clip"):
                 clip = first_memory(spec.clip, spec.clip.init())
         return ServerState(0, params, memory, clip, attacker)
+
+    def _attackers_first(self, params: Vector) -> Any:
+        """The attackers' memory before the first round."""
+        method = self.attack.method
+        return first_memory(method, method.begin(params, self.attack.objective, self.auxiliary))
+
+    def aimed(self, state: ServerState) -> Auxiliary | None:
+        """The attackers' points as they would show them to the model of this state; None without any."""
+        if self.auxiliary is None:
+            return None
+        return self.attack.method.aimed(self.auxiliary, state.attacker)
 
     @property
     def rounds_per_epoch(self) -> int:

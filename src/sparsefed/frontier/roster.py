@@ -1,6 +1,7 @@
 """Every attack there is for a goal, where a frontier's search makes do with a few."""
 
 from sparsefed.attacks import (
+    A3FL,
     ALIE,
     IPM,
     PGD,
@@ -47,6 +48,7 @@ def _more(goal: Goal) -> dict:
         whole = {key: value for key, value in descent.items() if key != "epochs"}
         methods = {
             "Neurotoxin": Neurotoxin(**descent),
+            "A3FL": A3FL(**descent),
             "constrain and scale": ConstrainAndScale(**whole),
             "critical layers": CriticalLayers(**descent),
             "DBA": Independent(method=PGD(**descent), shards=_STRIPS),

@@ -117,7 +117,7 @@ def _looks(fed: Federation, state: ServerState, twin: ServerState | None) -> Row
     """The evaluation of an evaluated round, also of the twin."""
     if not fed.evaluated(state.round):
         return {}
-    look = partial(evaluate, fed.network, dataset=fed.dataset, auxiliary=fed.auxiliary)
+    look = partial(evaluate, fed.network, dataset=fed.dataset, auxiliary=fed.aimed(state))
     looks = look(params=state.params)._asdict()
     twin_looks = {} if twin is None else look(params=twin.params)._asdict()
     return {**looks, **{f"twin_{name}": value for name, value in twin_looks.items()}}
