@@ -228,7 +228,7 @@ def test_every_method_also_works_against_local_training_and_rules_with_rows(meth
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name)
-@pytest.mark.filterwarnings("ignore::sparsefed.core.notices.RejectedUploads")
+@pytest.mark.filterwarnings("ignore::sparsefed.federation.checks.RejectedUploads")
 def test_an_attack_on_a_model_that_blows_up_stops_nothing(method: Method):
     """Imagined rounds may leave the range of numbers long before the real ones do."""
     wild = {"clip": sf.Unclipped(), "schedule": sf.Constant(value=1e30)}
