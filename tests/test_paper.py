@@ -62,8 +62,14 @@ def test_whole_numbers_stay_whole_and_positive_and_absent_ones_absent():
 
 
 def test_a_stand_in_is_named_and_never_called_by_the_paper_s_data():
-    note = find_item("table", "2").at("small").note
-    assert "MNIST, in place of Fashion-MNIST" in note
+    table = find_item("table", "2").at("small")
+    assert "FMNIST: MNIST in place of Fashion-MNIST" in table.note
+    assert list(table.columns) == ["CIFAR10", "CIFAR100", "MNIST for FMNIST", "QMNIST's writers for FEMNIST"]
+    assert list(find_item("table", "2").at("paper").columns) == ["CIFAR10", "CIFAR100", "FMNIST", "FEMNIST"]
+    assert (
+        "on Fashion-MNIST (scale small, MNIST in place of Fashion-MNIST)"
+        in find_item("table", "3a").at("small").title
+    )
 
 
 def test_an_unknown_number_is_one_line_with_the_nearest():
@@ -89,7 +95,7 @@ def test_a_table_of_the_paper_that_was_stopped_goes_on_and_one_that_is_done_comp
     words = ("table", "15", "--scale", "smoke", "--set", "rounds=10")
     code, out, err = command(*words)
     assert (code, len(played)) == (0, second.rounds - 4), err
-    assert "scikit-learn's digits of 8×8 pixels, in place of CIFAR-10" in out
+    assert "scikit-learn's digits in place of CIFAR-10" in out
     assert "| Adaptive |" in out
     assert "77.02" in out
     assert command(*words)[:2] == (0, out)

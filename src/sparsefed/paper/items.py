@@ -13,7 +13,7 @@ from sparsefed.core.merge import Tree, combinations, nested
 from sparsefed.core.origin import Layer, laid, read_from
 from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
-from sparsefed.paper.head import described
+from sparsefed.paper.head import column_names, described, told
 from sparsefed.paper.scales import FULL, Setting, read_scale
 from sparsefed.runs.tables import Table, typed_over
 
@@ -58,36 +58,37 @@ class Item(Spec):
 
     def at(self, scale: str, changes: Iterable[str] = ()) -> "Scaled":
         """The item at a scale; `changes` are laid over every cell, as `--set` takes them."""
-        chosen, full = read_scale(scale), read_scale(FULL)
         grid = {_called(point): _changes(point) for point in combinations(self.vary)}
         columns = grid if self.vary else self.columns
         names = {column: tree.get("setting", self.setting) for column, tree in columns.items()}
-        used = list(dict.fromkeys(names.values()))
+        called = column_names(scale, names)
         table = Scaled(
-            title=f"{self.title} (scale {scale})",
-            note=f"{described(scale, used, self._keys(columns, used))}\n{self.remark}",
-            seeds=chosen.seeds,
+            title=f"{self.title} ({told(scale, names.values())})",
+            note=f"{described(scale, self._keys(columns, names))}\n{self.remark}",
+            seeds=read_scale(scale).seeds,
             metrics=self.metrics,
             base=self.base,
-            columns={column: _but_setting(tree) for column, tree in columns.items()},
+            columns={called[column]: _but_setting(tree) for column, tree in columns.items()},
             rows=self.rows,
-            reported=self.reported,
+            reported={
+                row: {called.get(key, key): text for key, text in texts.items()}
+                for row, texts in self.reported.items()
+            },
             over=self.over,
             settings={
-                column: [full.setting(name), *([chosen.setting(name)] if chosen is not full else [])]
+                called[column]: [read_scale(each).setting(name) for each in dict.fromkeys([FULL, scale])]
                 for column, name in names.items()
             },
         )
         return read_from(table, typed_over(changes))
 
-    def _keys(self, columns: Mapping[str, Tree], settings: Iterable[str]) -> set[str]:
-        """Every dotted key that some cell of the item has."""
-        begun = [read_scale(FULL).setting(name).changes for name in settings]
-        return {
-            key
-            for tree in (*begun, self.base, *columns.values(), *self.rows.values())
-            for key in _dotted(tree)
-        }
+    def _keys(self, columns: Mapping[str, Tree], names: Mapping[str, str]) -> dict[str, set[str]]:
+        """Every dotted key that some cell has, by the name of the cell's setting."""
+        keys: dict[str, set[str]] = {}
+        for column, name in names.items():
+            trees = (read_scale(FULL).setting(name).changes, self.base, columns[column], *self.rows.values())
+            keys.setdefault(name, set()).update(key for tree in trees for key in _dotted(tree))
+        return keys
 
 
 class Scaled(Table):

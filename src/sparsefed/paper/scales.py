@@ -27,7 +27,7 @@ class Setting(Spec):
     """What one setting of the paper is at one scale."""
 
     data: str = ""
-    """The data that are used, in words."""
+    """The name of the data that are used."""
     like: str = ""
     """Another setting of the same scale, which these keys change."""
     changes: Tree = Field(default={})

@@ -14,6 +14,8 @@ HEADINGS = {
     "stealth_loss": "stealth loss, percentage points",
     "twin_test_accuracy": "test accuracy without attack, %",
     "twin_attack_accuracy": "ASR without attack, %",
+    "distance_l1": "ℓ1 distance to the unattacked model",
+    "distance_l2": "ℓ2 distance to the unattacked model",
     "seconds_honest": "honest work, s",
     "seconds_attack": "attack, s",
     "seconds_server": "server, s",
