@@ -19,6 +19,7 @@ from sparsefed.runs.tables import read_table
 
 TABLE = {
     "title": "Two <clips> & a rule",
+    "note": "Here are\n\n- *two* clips\n- a <rule>\n",
     "seeds": [0, 1],
     "metrics": ["test_accuracy", "attack_accuracy"],
     "base": {
@@ -97,12 +98,14 @@ def _named(name: str):
 
 def test_markdown_has_a_line_for_every_cell(sheet: Sheet) -> None:
     assert as_markdown(sheet).count("\n| ") == 2 + len(sheet.entries)
+    assert "\n- *two* clips\n" in as_markdown(sheet)
 
 
 def test_the_page_needs_no_network_and_holds_every_experiment_to_copy(sheet: Sheet, tmp_path: Path) -> None:
     text = as_page(sheet, "sparsefed report table.toml")
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
     assert "<clips>" not in text
+    assert "<li><em>two</em> clips</li>\n<li>a &lt;rule&gt;</li>" in text
     specs = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
     assert len(specs) == 2
     from html import unescape

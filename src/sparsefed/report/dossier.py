@@ -4,7 +4,7 @@ from typing import Any
 
 from sparsefed.core.toml import to_toml
 from sparsefed.report.figures import as_svg
-from sparsefed.report.pages import page
+from sparsefed.report.pages import page, prose
 from sparsefed.report.plots import ACCURACIES, Curve, curves_figure
 from sparsefed.report.sheet import Entry, Sheet, number
 
@@ -18,6 +18,7 @@ def as_page(sheet: Sheet, command: str) -> str:
         "report.html",
         title=sheet.title,
         sheet=sheet,
+        note=prose(sheet.note),
         picture=as_svg(curves_figure(columns, sheet.metrics)) if columns else "",
         printed=[any(entry.reported[i] for entry in sheet.entries) for i in range(len(sheet.metrics))],
         lines=[_line(sheet, entry) for entry in sheet.entries],

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-__all__ = ["page"]
+__all__ = ["page", "prose"]
 
 
 @cache
@@ -17,6 +17,14 @@ def _templates() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def prose(markdown: str) -> Any:
+    """A note as HTML that a template takes as it is; HTML in the note stays text."""
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    return Markup(MarkdownIt("js-default").render(markdown))
 
 
 def page(template: str, **content: Any) -> str:

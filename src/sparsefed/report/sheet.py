@@ -102,7 +102,8 @@ def as_markdown(sheet: Sheet) -> str:
     """The numbers as a Markdown table."""
     heads, lines = _grid(sheet, plain, "±")
     texts = 2 if sheet.columns else 1
-    return f"# {plain(sheet.title)}\n\n{grid(heads, lines, texts)}\n"
+    parts = [f"# {plain(sheet.title)}", sheet.note.strip(), grid(heads, lines, texts)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_csv(sheet: Sheet) -> str:
