@@ -1,6 +1,7 @@
 """The audit: what it takes to poison a model, from ordinary runs, in words, JSON and one page."""
 
 import json
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sparsefed.frontier.findings import Audit
 from sparsefed.frontier.points import FALLEN
 from sparsefed.frontier.verdict import as_page, as_text, verdict
 
+Command = Callable[..., tuple[int, str, str]]
 BASE = {
     "rounds": 10,
     "cohort": 10,
@@ -112,17 +114,44 @@ def test_a_model_and_an_archive_make_a_federation(tmp_path: Path) -> None:
     x, y = load_digits(return_X_y=True)
     archive = tmp_path / "mine.npz"
     np.savez(archive, x_train=x[:1000], y_train=y[:1000], x_test=x[1000:], y_test=y[1000:])
-    experiment = usual("Linear", archive)
+    experiment = Experiment(**usual("Linear", archive))
     assert experiment.partition.to_dict()["clients"] == 200
     assert experiment.cohort == 20
     owners = np.arange(1000) % 30
     np.savez(archive, x_train=x[:1000], y_train=y[:1000], x_test=x[1000:], y_test=y[1000:], users=owners)
-    assert usual("Linear", archive).to_dict()["partition"]["type"] == "Natural"
+    assert usual("Linear", archive)["partition"]["type"] == "Natural"
+
+
+def test_keys_of_a_model_of_your_own_are_set_as_for_a_run(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    x, y = load_digits(return_X_y=True)
+    np.savez("mine.npz", x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def build(input_shape, classes, width):\n"
+        "    return nn.Sequential(nn.Linear(64, width), nn.Linear(width, classes))\n"
+    )
+    words = ["audit", "nets:build", "mine.npz", "--budget", "1", "--set", "rounds=1"]
+    code, _, said = command(*words, "--set", "model.width=8", "--set", "schedule.peak=1e-9")
+    assert code == 2
+    assert "expected a model that learns in 1 round" in said  # the model was built, with its width
+    code, _, said = command(*words, "--set", "model.height=8")
+    assert code == 2
+    assert "height" in said
+
+
+def test_a_budget_that_is_too_small_names_what_is_needed_and_found(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"budget: expected enough for .*\d+ runs.*found"):
+        finished(audit(Experiment(**BASE), tmp_path, Budget.of("3 runs")))
+    assert [str(Budget.of(text)) for text in ("1", "30 runs", "5m")] == ["1 run", "30 runs", "300 s"]
 
 
 def test_a_model_that_does_not_learn_is_refused(tmp_path: Path) -> None:
     base = Experiment(**BASE | {"rounds": 1, "schedule": {"type": "Constant", "value": 1e-9}})
-    with pytest.raises(SpecError, match="expected a model that learns in 1 rounds"):
+    with pytest.raises(SpecError, match="expected a model that learns in 1 round"):
         finished(audit(base, tmp_path, Budget.of("20 runs")))
 
 

@@ -266,7 +266,7 @@ def test_a_rule_whose_step_does_not_fit_the_model_is_named(kind: str, complaint:
     ids=str,
 )
 def test_what_does_not_fit_in_memory_is_one_clear_line(parts: dict[str, Any]):
-    with pytest.raises(sf.SpecError, match="is too large for this machine: ") as caught:
+    with pytest.raises(sf.SpecError, match="expected a size that this machine holds, found ") as caught:
         _ = Federation.of(small.experiment(**parts)).initial_state
     assert "\n" not in str(caught.value)
 

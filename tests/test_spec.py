@@ -155,9 +155,12 @@ def test_a_spec_cannot_be_changed():
         ("defense.type=3", "`defense.type`: expected a name, one of ARC"),
         (
             "defense.type=nowhere:Rule",
-            "`defense.type`: cannot load `nowhere:Rule`: no module `nowhere`, looked for ",
+            "`defense.type`: cannot load `nowhere:Rule`: expected a module `nowhere`, found none; ",
         ),
-        ("defense.type=small:experimentz", "`small` has no `experimentz`; did you mean `experiment`?"),
+        (
+            "defense.type=small:experimentz",
+            "expected `experimentz` in `small`, found none; did you mean",
+        ),
         ("defense.type=small:experiment", "expected a class that extends `Defense`, found the function"),
         ("defense.type=test_spec:Own", "expected a class that extends `Defense`, found the class"),
         (

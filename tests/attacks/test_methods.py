@@ -136,7 +136,11 @@ def test_an_objective_that_cannot_relabel_says_so():
         (PGD(), Untargeted(), r"PGD\(\): expected an objective with points.*found Untargeted"),
         (Boosting(), Untargeted(), "expected an objective with points"),
         (Independent(method=PGD()), Untargeted(), r"PGD\(\): expected an objective with points"),
-        (Independent(method=PGD(), shards=6), sf.Targeted(points=5), "6 shards need at least.*found 5"),
+        (
+            Independent(method=PGD(), shards=6),
+            sf.Targeted(points=5),
+            "as many points as the 6 shards, found 5",
+        ),
     ],
 )
 def test_an_attack_that_cannot_be_is_refused_before_anything_runs(

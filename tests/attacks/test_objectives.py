@@ -191,7 +191,7 @@ def test_an_objective_that_does_not_fit_the_text_says_what_it_found(
 
 
 def test_a_class_cannot_be_taken_for_itself():
-    with pytest.raises(sf.SpecError, match="`target` must be another class than `source` = 7"):
+    with pytest.raises(sf.SpecError, match="expected a `target` other than the `source`, found 7 for both"):
         SemanticBackdoor(source=7, target=7)
 
 

@@ -171,7 +171,8 @@ def test_a_claimed_constant_stands_in_for_an_unknown_one():
 @pytest.mark.parametrize(("model", "lipschitz"), [(MLP(hidden=(4,)), 1.0), (Linear(), 0.0), (Linear(), 1e-3)])
 def test_a_claimed_constant_that_a_client_disproves_is_refused(model: Any, lipschitz: float):
     with pytest.raises(
-        SpecError, match=rf"must hold for every client, found {lipschitz:g}, but client \d+ shows"
+        SpecError,
+        match=rf"that holds for every client, found {lipschitz:g}, but client \d+ shows",
     ):
         certificate(EXPERIMENT.but(model=model, rounds=2), lipschitz=lipschitz, compromised=1)
 

@@ -153,7 +153,7 @@ def test_impossible_groups_are_refused_in_one_line():
         Hashed(groups=9).members(5, 0)
     with pytest.raises(SpecError, match="groups of at most all 5 clients"):
         Drawn(groups=3, clients=9).members(5, 0)
-    with pytest.raises(SpecError, match="`copies` must be at most `groups` = 3, found 4"):
+    with pytest.raises(SpecError, match="expected at most 3 `copies`, one per group, found 4"):
         Hashed(groups=3, copies=4)
     with pytest.raises(SpecError, match="each client in one group"):
         Hashed(groups=3, copies=2).survived_at_costs(np.zeros((3, 1), int), 2, np.ones((3, 1), int))

@@ -65,7 +65,7 @@ def test_an_experiment_of_any_model_is_certified_by_groups_and_says_the_price(ca
             ("plan.toml", "--groups", "31"),
             "certificate `31 groups`: Hashed(groups=31): expected at most",
         ),
-        (("plan.toml", "--groups", "0"), 'Invalid value "[0]" for --groups.'),
+        (("plan.toml", "--groups", "0"), "--groups: expected a whole number of at least 1, found 0"),
         (("plan.toml", "--compromised", "3"), "expected an experiment without groups"),
         (("plan.toml", "--set", "rounds=0"), "--set rounds=0: `rounds`: expected a whole number"),
         (("nothing.toml",), "nothing.toml: no such file; expected an experiment or a file of certificates"),

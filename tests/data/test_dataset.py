@@ -57,7 +57,7 @@ def test_tokens_stay_themselves():
         (Split(IMAGES, torch.tensor([0, 2])), "file: train: expected 0 to 1, found labels from 0 to 2"),
         (Split(IMAGES, torch.tensor([-1, 0])), "labels from -1 to 0"),
         (Split(IMAGES, torch.tensor([-100, 0])), "labels from -100 to 0"),
-        (Split(IMAGES, torch.tensor([0])), "expected equal numbers, found 2 examples, 1 labels"),
+        (Split(IMAGES, torch.tensor([0])), "expected equal numbers, found 2 examples, 1 label"),
         (Split(IMAGES, LABELS, np.zeros(3, np.int32)), "2 examples, 2 labels, 3 users"),
         (Split(IMAGES[:0], LABELS[:0]), "expected at least 1 example, found none"),
         (Split(torch.tensor([[1.0], [torch.nan]]), LABELS), "found 1 that are NaN or infinite"),

@@ -71,12 +71,12 @@ def test_the_last_tenth_of_every_user_is_held_out_wherever_it_stands():
             r"user 'a': expected images of 784 numbers, found unequal lengths",
         ),
         ({"a": ([["x"] * 784], [1])}, r"user 'a': expected images of 784 numbers, found unequal lengths"),
-        ({"a": ([[1.5] * 784], [1])}, r"user 'a' has pixels outside \[0, 1\]"),
-        ({"a": ([[float("nan")] * 784], [1])}, r"user 'a' has pixels outside \[0, 1\]"),
+        ({"a": ([[1.5] * 784], [1])}, r"user 'a': expected pixels in \[0, 1\]"),
+        ({"a": ([[float("nan")] * 784], [1])}, r"user 'a': expected pixels in \[0, 1\]"),
         ({"a": ([[0.5] * 784], [62])}, r"user 'a': expected labels from 0 to 61, found 62"),
         ({"a": ([[0.5] * 784], ["1"])}, r"user 'a': expected labels from 0 to 61, found '1'"),
-        ({"a": ([[0.5] * 784], [])}, r"user 'a': expected equal numbers, found 1 examples and 0 labels"),
-        ({"a": ("text", [1])}, r"user 'a' has no lists `x` and `y`"),
+        ({"a": ([[0.5] * 784], [])}, r"user 'a': expected equal numbers, found 1 example and 0 labels"),
+        ({"a": ("text", [1])}, r"lists .* of user 'a', found none"),
         ({}, "expected at least 1 user"),
         ({"a": ([], [])}, "expected at least 1 user"),
     ],
@@ -90,14 +90,17 @@ def test_impossible_handwriting_is_named(tmp_path: Path, people: dict[str, Any],
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"users": ["a"], "num_sam', "not JSON"),
+        ('{"users": ["a"], "num_sam', "expected JSON, found none"),
         ("[1, 2]", "expected .*, found no `users`"),
         ('{"users": ["a"], "user_data": {}}', "expected .*, found no `num_samples`"),
         ('{"users": ["a"], "num_samples": [1], "user_data": []}', "expected .*, found no `user_data`"),
-        ('{"users": ["a"], "num_samples": [1], "user_data": {}}', "user 'a' has no lists"),
-        ('{"users": ["a"], "num_samples": [], "user_data": {}}', "expected 1 entries of `num_samples`"),
-        ('{"users": [["a"]], "num_samples": [1], "user_data": {}}', "`users` are not all strings"),
-        (b"\xff\xfe\x00", "not JSON"),
+        (
+            '{"users": ["a"], "num_samples": [1], "user_data": {}}',
+            "lists .* of user 'a', found none",
+        ),
+        ('{"users": ["a"], "num_samples": [], "user_data": {}}', "expected 1 number in `num_samples`"),
+        ('{"users": [["a"]], "num_samples": [1], "user_data": {}}', "`users`: expected strings"),
+        (b"\xff\xfe\x00", "expected JSON, found none"),
     ],
 )
 def test_json_of_another_shape_is_named(tmp_path: Path, text: str | bytes, complaint: str):
@@ -185,7 +188,10 @@ def test_comments_of_another_form_are_named(tmp_path: Path, people: dict[str, An
 def test_authors_with_sequences_of_two_lengths_are_named(tmp_path: Path):
     longer = ([[["a"] * 5]], [{"target_tokens": [["a"] * 5], "count_tokens": [[1] * 5]}])
     write(tmp_path / "all.json", {"ann": author(comment("a b c d")), "bob": longer})
-    with pytest.raises(DataError, match="user 'bob' has sequences of 5 words, others 4"):
+    with pytest.raises(
+        DataError,
+        match=r"user 'bob': expected sequences of 4 like the others, found .* 5 words",
+    ):
         Reddit(folder=tmp_path).load()
 
 

@@ -176,7 +176,7 @@ def test_pickled_objects_are_refused(tmp_path: Path):
 
 def test_a_missing_array_is_named(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x_train=GREY, y_train=LABELS)
-    with pytest.raises(DataError, match=r"a.npz: no array `x_test`, found x_train, y_train"):
+    with pytest.raises(DataError, match=r"a.npz: expected an array `x_test`, found x_train, y_train"):
         Npz(path=tmp_path / "a.npz").load()
 
 
@@ -187,7 +187,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_a_single_array_is_refused(tmp_path: Path):
     np.save(tmp_path / "a.npy", GREY)
-    with pytest.raises(DataError, match=r"a.npy: no array `x_train`, found a single array"):
+    with pytest.raises(DataError, match=r"a.npy: expected an array `x_train`, found a single array"):
         Npz(path=tmp_path / "a.npy").load()
 
 
@@ -203,5 +203,5 @@ def test_a_single_array_is_refused(tmp_path: Path):
 def test_a_damaged_archive_is_named(tmp_path: Path, damage):
     path = saved(tmp_path, GREY, LABELS)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"own.npz: damaged or not a plain .npz"):
+    with pytest.raises(DataError, match=r"own.npz: expected a plain .npz, found another or a damaged file"):
         Npz(path=path).load()

@@ -97,7 +97,7 @@ def test_grey_and_palette_pictures_become_colour(hub: Path):
         (b"no picture", "row 1: expected a PNG or JPEG picture"),
         (b"", "row 1: expected a PNG or JPEG picture"),
         (None, "row 1: expected a PNG or JPEG picture"),
-        (encoded(square(1)[0])[:-400], "row 1: damaged picture"),
+        (encoded(square(1)[0])[:-400], "row 1: expected a picture, found a damaged one"),
         (encoded(np.zeros((32, 31, 3), np.uint8)), r"row 1: expected .*, found \(32, 31, 3\)"),
     ],
 )
@@ -123,7 +123,7 @@ def test_parquet_without_the_columns_is_named(hub: Path):
 def test_a_truncated_parquet_file_is_named(hub: Path):
     path = hub / "train.parquet"
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(DataError, match=r"train.parquet: damaged Parquet file"):
+    with pytest.raises(DataError, match=r"train.parquet: expected a Parquet file, found a damaged one"):
         CIFAR10(folder=hub).load()
 
 

@@ -63,7 +63,10 @@ def test_a_function_starts_from_the_seed_like_every_model():
     ("given", "complaint"),
     [
         ({"type": f"{HERE}:nowhere"}, "`model.type`: cannot load .*nowhere"),
-        ({"type": "no_such_module:build"}, "`model.type`: cannot load .*no module `no_such_module`"),
+        (
+            {"type": "no_such_module:build"},
+            "`model.type`: cannot load .*a module `no_such_module`, found none",
+        ),
         ({"type": ":build"}, "`model.type`: cannot load"),
         (
             {"type": f"{HERE}:HERE"},
@@ -72,7 +75,10 @@ def test_a_function_starts_from_the_seed_like_every_model():
         ({"type": f"{HERE}:Holder"}, "`model.type`: expected .*, found the class `.*Holder`"),
         ({"type": f"{HERE}:build", "depth": 3}, r"`model`: .*build` cannot take .*'depth'"),
         ({"type": "Custom", "function": f"{HERE}:build", "options": {"depth": 3}}, "cannot take .*'depth'"),
-        ({"type": "Custom", "function": f"{HERE}:HERE"}, "HERE` is not a function"),
+        (
+            {"type": "Custom", "function": f"{HERE}:HERE"},
+            "expected a function, found `.*HERE`",
+        ),
         ({"type": "Custom", "function": f"{HERE}:nowhere"}, "`model`: cannot load .*nowhere"),
     ],
 )
@@ -94,7 +100,7 @@ def test_a_family_that_takes_no_functions_refuses_one():
 
 
 def test_a_function_must_return_a_module():
-    with pytest.raises(SpecError, match=r"build_a_number` must return a torch.nn.Module, got int"):
+    with pytest.raises(SpecError, match=r"build_a_number`: expected a torch.nn.Module, found an int"):
         Custom(function=f"{HERE}:build_a_number").network((64,), 10, seed=0)
 
 
@@ -144,12 +150,12 @@ def build_bad(input_shape, classes, kind):
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [
-        ("few", r"build_bad.* must return floating-point logits of shape \[2, 10\], got .* \[2, 8\]"),
-        ("pair", r"build_bad.* must return floating-point logits of shape \[2, 10\], got tuple"),
-        ("empty", "Flatten has no parameters that train, need at least 1"),
-        ("frozen", "Linear has no parameters that train, need at least 1"),
+        ("few", r"build_bad.*: expected floating-point logits of shape \[2, 10\], found .* \[2, 8\]"),
+        ("pair", r"build_bad.*: expected floating-point logits of shape \[2, 10\], found tuple"),
+        ("empty", "Flatten: expected at least 1 parameter that trains, found none"),
+        ("frozen", "Linear: expected at least 1 parameter that trains, found none"),
         ("narrow", r"build_bad.* given inputs of shape \[2, 1, 8, 8\] fails: RuntimeError: mat1 and mat2"),
-        ("pixels", r"must return .* \[2, 10\], got torch.float32 of shape \[2, 1, 8, 10\]"),
+        ("pixels", r"expected .* \[2, 10\], found torch.float32 of shape \[2, 1, 8, 10\]"),
     ],
 )
 def test_a_module_that_cannot_be_trained_is_one_clear_line(kind, complaint):

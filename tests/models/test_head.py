@@ -135,7 +135,7 @@ def test_a_head_has_a_certificate():
     [
         (FEATURES.but(pool=9), "at least 9×9 pixels"),
         (Backbone(function="math:prod"), "given inputs of shape .1, 8, 8. fails: AttributeError"),
-        (Backbone(function="test_head:halves", options={"factor": 1e38}), "must give finite features"),
+        (Backbone(function="test_head:halves", options={"factor": 1e38}), "expected finite features"),
     ],
     ids=repr,
 )
@@ -146,12 +146,12 @@ def test_features_that_do_not_fit_are_one_line(features: Features, complaint: st
 
 def test_features_of_examples_that_change_at_random_are_refused():
     augmented = replace(Digits().load(), augment=lambda x, generator: x)
-    with pytest.raises(DataError, match="need data without `augment`"):
+    with pytest.raises(DataError, match="expected data without `augment`"):
         mapped(augmented, lambda x: x)
 
 
 def test_a_kernel_without_a_middle_is_refused():
-    with pytest.raises(SpecError, match="`kernel` must be odd, found 4"):
+    with pytest.raises(SpecError, match="expected an odd `kernel`, found 4"):
         RandomConvolutions(kernel=4)
 
 

@@ -35,5 +35,5 @@ def test_dropout_acts_while_training_only():
 
 
 def test_a_tied_decoder_needs_matching_sizes():
-    with pytest.raises(SpecError, match="tied decoder needs `embedding` equal to `hidden`, found 3 and 4"):
+    with pytest.raises(SpecError, match="`embedding` equal to `hidden` for a tied decoder, found 3 and 4"):
         LSTM(embedding=3, hidden=4)

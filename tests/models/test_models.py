@@ -166,12 +166,12 @@ def test_resnet9_scales_its_logits_by_an_eighth():
         (
             ResNet9(),
             (64,),
-            r"ResNet9 needs images \[channels, height, width\] of at least 8×8 .*got .*\[64\]",
+            r"ResNet9: expected images \[channels, height, width\] of at least 8×8 .*found .*\[64\]",
         ),
-        (ResNet9(), (1, 7, 28), r"at least 8×8 pixels, got inputs of shape \[1, 7, 28\]"),
-        (CNN(), (1, 28, 3), r"CNN needs images .*4×4 pixels, got inputs of shape \[1, 28, 3\]"),
-        (ResNet101(), (28, 28), r"ResNet101 needs images .*got inputs of shape \[28, 28\]"),
-        (LSTM(), (1, 8, 8), r"LSTM needs tokens \[length\], got inputs of shape \[1, 8, 8\]"),
+        (ResNet9(), (1, 7, 28), r"at least 8×8 pixels, found inputs of shape \[1, 7, 28\]"),
+        (CNN(), (1, 28, 3), r"CNN: expected images .*4×4 pixels, found inputs of shape \[1, 28, 3\]"),
+        (ResNet101(), (28, 28), r"ResNet101: expected images .*found inputs of shape \[28, 28\]"),
+        (LSTM(), (1, 8, 8), r"LSTM: expected tokens \[length\], found inputs of shape \[1, 8, 8\]"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named_with_what_is_needed(model, shape, complaint):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from sparsefed.attacks.base import Presence
 from sparsefed.core.errors import SpecError
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.core.types import ClientIds
 
 __all__ = ["FixedPerRound", "Nobody", "Once", "Pool"]
@@ -83,7 +84,7 @@ class _InCohort(Presence):
     def drawn(self, cohort: ClientIds, round: int, seed: int) -> np.ndarray:
         """The mask of the clients that the attacker takes; raises `SpecError` for small cohorts."""
         if self.count >= len(cohort):
-            found = f"expected fewer than the {len(cohort)} clients of a cohort, found {self.count}"
+            found = f"expected fewer than the {amount(len(cohort), 'client')} of a cohort, found {self.count}"
             raise SpecError(found, ["count"], type(self).__name__)
         mask = np.zeros(len(cohort), bool)
         mask[rng(seed, Stream.COMPROMISED, round).choice(len(cohort), self.count, replace=False)] = True

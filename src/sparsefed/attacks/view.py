@@ -103,7 +103,7 @@ class View(NamedTuple):
     def honest_mean(self) -> Vector:
         """The mean of the honest updates; 0 in a round without honest clients."""
         if self.honest is None:
-            raise SpecError("a method that reads honest updates must say so in `needs`")
+            raise SpecError("`needs`: expected HONEST_UPDATES to read the honest updates, found less")
         return _mean(self.honest, self.params)
 
     def own_mean(self, seed: int) -> Vector:

@@ -154,7 +154,7 @@ def _check_claim(fed: Federation, lipschitz: float) -> None:
         seen = lipschitz_lower_bound(fed.network, data.inputs, data.labels, starts=1).value
         if seen > lipschitz:
             found = f"{lipschitz:g}, but client {data.clients[0]} shows {seen:.3g} or more"
-            raise SpecError(f"`lipschitz` must hold for every client, found {found}")
+            raise SpecError(f"expected a `lipschitz` that holds for every client, found {found}")
 
 
 def _inner_lr(spec: Experiment, lr: float) -> float | None:

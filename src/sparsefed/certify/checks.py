@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import amount
 
 __all__ = ["fraction", "learning_rates", "nonnegative", "per_round", "whole"]
 
@@ -28,7 +29,7 @@ def per_round(name: str, value: Any, rounds: int) -> np.ndarray:
     """A number, or one per round, as `[rounds]`; SpecError unless finite and at least 0."""
     numbers = _numbers(name, value)
     if numbers.shape not in ((), (rounds,)):
-        needed = f"one number or one for each of the {rounds} rounds"
+        needed = f"one number or one for each of the {amount(rounds, 'round')}"
         raise SpecError(f"{name}: expected {needed}, found shape {list(numbers.shape)}")
     numbers = np.broadcast_to(numbers, (rounds,))
     bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sparsefed.certify.case import Case, Radius
 from sparsefed.certify.certificate import CERTIFIED, Certificate
+from sparsefed.core.text import amount
 from sparsefed.report.colors import GRAY, PALETTE, color_of
 from sparsefed.report.figures import blank_figure, save
 from sparsefed.report.terminal import facts as lines
@@ -25,10 +26,10 @@ def facts(certificate: Certificate) -> dict[str, str]:
     threat, counts = case.threat, case.counts(case.lrs)
     longest, clip = max(step.longest for step in steps), case.clip_norms.max()
     shown = {
-        "threat": f"{threat.compromised} of {threat.population} clients, at most {counts.max()} "
+        "threat": f"{threat.compromised} of {amount(threat.population, 'client')}, at most {counts.max()} "
         f"in a cohort of {threat.cohort} ({type(case.counting).__name__})",
         "protocol": f"d = {case.params}, k = {case.k or 'd'}, momentum {case.momentum:g}, "
-        f"{len(steps)} rounds, Λ = {case.lrs.sum():.4g}",
+        f"{amount(len(steps), 'round')}, Λ = {case.lrs.sum():.4g}",
         "Lipschitz": f"c = {max(step.oracle.coordinate for step in steps):.3g}, all coordinates together "
         f"{max(step.oracle.total for step in steps):.3g}",
         "clip": f"L up to {clip:.3g}, longest honest update {longest:.3g}",
@@ -102,7 +103,7 @@ def plot_certificate(certificate: Certificate, path: Path) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     case, scale = certificate.case, largest_useful(certificate)
     for panel, heading, xlabel, curves in (
-        (left, f"after all {len(case.steps)} rounds", "k", against_k(case)),
+        (left, f"after all {amount(len(case.steps), 'round')}", "k", against_k(case)),
         (right, f"k = {case.k}" if case.k else "plain averaging", "rounds T", against_rounds(case)),
     ):
         for name, (x, y) in curves.items():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, ValidationError
 
 import sparsefed
 from sparsefed.cli import audit, board, data, looks, paper, parts, runs, search, secagg, tables, theory
@@ -58,6 +58,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parts.typed_words(typed)
     try:
         app(typed, exit_on_error=False, print_error=False)
+    except ValidationError as problem:  # of a file that is typed after an option
+        option = problem.argument.tokens[0].keyword if problem.argument and problem.argument.tokens else None
+        _fail(f"{option}: {problem.exception_message}" if option else " ".join(str(problem).split()), 2)
     except (SparseFedError, CycloptsError) as problem:
         _fail(" ".join(str(problem).split()), 2)
     except KeyboardInterrupt as stop:

@@ -77,7 +77,7 @@ def audit(
     if data is None:
         base = read_experiment(Path(subject), set_)
     else:
-        base = layered([Layer(usual(subject, data).to_dict()), Typed.of(set_)], f"{subject} on {data}")
+        base = layered([Layer(usual(subject, data)), Typed.of(set_)], f"{subject} on {data}")
     with resumable(runs):
         found = followed("audit", examine(base, runs, limit, jobs, threads or 1))
     if json_:

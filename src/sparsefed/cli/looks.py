@@ -62,7 +62,8 @@ def compare(
     Parameters
     ----------
     runs_
-        The runs' folders, or the beginnings of their names in the folder of runs.
+        The runs' folders, or the beginnings of their names in the folder of runs. Of `runs/*`, what is no run
+        is left out.
     runs
         The folder that holds the runs.
     plot
@@ -77,7 +78,11 @@ def compare(
     from sparsefed.report.history import differences, outcome
     from sparsefed.runs.record import find_record
 
-    records = [find_record(run, runs) for run in runs_]
+    others = [run for run in runs_ if run.exists() and not (run / "spec.json").is_file()]
+    chosen = [run for run in runs_ if run not in others]
+    if others and chosen:
+        news(f"left out, as no runs: {', '.join(map(str, others))}")
+    records = [find_record(run, runs) for run in chosen or runs_]
     settings = differences([record.experiment.to_dict() for record in records])
     rows = [
         {"run": record.folder.name[:8], **differing, **outcome(record)}

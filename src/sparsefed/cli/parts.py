@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
 from typing import Annotated, Any
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.interrupts import interruptible
@@ -28,6 +28,7 @@ __all__ = [
     "Set",
     "Threads",
     "as_typed",
+    "at_least",
     "beside",
     "ending",
     "keep_memory",
@@ -45,15 +46,15 @@ __all__ = [
 def _file(_: Any, path: Path | None) -> None:
     """Refuse before anything runs what cannot be written when all has run."""
     if path is not None and path.is_dir():
-        raise SpecError("Needed: a file, found a folder.")
+        raise SpecError(f"expected a file, found the folder {path}")
     if path is not None and not path.parent.is_dir():
-        raise SpecError(f"Needed: a file in a folder that is there; {path.parent} is not.")
+        raise SpecError(f"expected a file in a folder that is there, found no folder {path.parent}")
 
 
 def _picture(_: Any, path: Path | None) -> None:
     _file(_, path)
     if path is not None and path.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise SpecError("Needed: a name that ends in .png, .svg or .pdf.")
+        raise SpecError(f"expected a name that ends in .png, .svg or .pdf, found {path}")
 
 
 def ending(*suffixes: str) -> Callable[[Any, Path | None], None]:
@@ -67,6 +68,17 @@ def ending(*suffixes: str) -> Callable[[Any, Path | None], None]:
     return check
 
 
+def at_least(least: int) -> Callable[[Any, Any], None]:
+    """A validator of whole numbers, or of lists of them."""
+
+    def check(_: Any, value: Any) -> None:
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and number < least:
+                raise SpecError(f"expected a whole number of at least {least}, found {number}")
+
+    return check
+
+
 Set = Annotated[list[str], Parameter("--set", negative="")]
 Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
@@ -74,9 +86,9 @@ Out = Annotated[Path | None, Parameter("--out", validator=_file)]
 Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
 AsCsv = Annotated[bool, Parameter("--csv", negative="")]
 Fresh = Annotated[bool, Parameter("--fresh", negative="")]
-Threads = Annotated[int | None, Parameter("--threads", validator=validators.Number(gte=1))]
+Threads = Annotated[int | None, Parameter("--threads", validator=at_least(1))]
 Cluster = Annotated[str | None, Parameter("--cluster")]
-Jobs = Annotated[int, Parameter("--jobs", validator=validators.Number(gte=1))]
+Jobs = Annotated[int, Parameter("--jobs", validator=at_least(1))]
 
 
 @contextmanager

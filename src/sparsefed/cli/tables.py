@@ -28,6 +28,7 @@ from sparsefed.cli.parts import (
     say_json,
     write,
 )
+from sparsefed.core.text import amount
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -169,7 +170,7 @@ def report(
         text = {".md": as_markdown, ".csv": as_csv, ".tex": as_latex}[out.suffix](sheet)
     write(out, text)
     done = sum(bool(entry.n) for entry in sheet.entries)
-    print(f"{out}: {done} of {len(sheet.entries)} lines have run")
+    print(f"{out}: {done} of {amount(len(sheet.entries), 'line')} have run")
 
 
 def run_all(  # noqa: PLR0917

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from sparsefed.cli.parts import (
     AsJson,
@@ -12,6 +12,7 @@ from sparsefed.cli.parts import (
     Runs,
     Set,
     Threads,
+    at_least,
     news,
     resumable,
     say,
@@ -20,6 +21,7 @@ from sparsefed.cli.parts import (
     write,
 )
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import amount
 
 if TYPE_CHECKING:
     from sparsefed.certify.certificate import Certificate
@@ -77,7 +79,7 @@ def choose_k(
     else:
         say(terminal.table("", {key: key.replace("_", " ") for key in choice}, [choice]))
         share = f"{100 * choice['loss']:.1f} % of the ℓ1 mass of a gradient is lost"
-        say(f"With k = {choice['k']} of {choice['params']}, {share} (mean of {clients} clients).")
+        say(f"With k = {choice['k']} of {choice['params']}, {share} (mean of {amount(clients, 'client')}).")
     if plot is not None:
         plot_loss(curve, max_loss, plot)
         news(f"picture: {plot}")
@@ -86,7 +88,7 @@ def choose_k(
 def certify(
     spec: Path,
     *,
-    groups: Annotated[list[int], Parameter("--groups", negative="", validator=validators.Number(gte=1))] = [],
+    groups: Annotated[list[int], Parameter("--groups", negative="", validator=at_least(1))] = [],
     lipschitz: float | None = None,
     compromised: int | None = None,
     set_: Set = [],

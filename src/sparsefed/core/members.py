@@ -101,7 +101,9 @@ def load(name: str) -> Any:
                 f"cannot load `{name}`: it needs `{problem.name}`, which is not installed"
             ) from None
         looked = searched(Path(module_name.replace(".", "/") + ".py"))
-        raise SpecError(f"cannot load `{name}`: no module `{module_name}`, looked for {looked}") from None
+        raise SpecError(
+            f"cannot load `{name}`: expected a module `{module_name}`, found none; looked for {looked}"
+        ) from None
     except PydanticUserError as problem:  # its advice is about pydantic's settings
         what = (
             "without a type" if problem.code == "model-field-missing-annotation" else "of a type unfit for it"
@@ -117,7 +119,7 @@ def load(name: str) -> Any:
     if not hasattr(module, attribute):
         has = [other for other, thing in vars(module).items() if callable(thing)]
         hint = did_you_mean(attribute, has)
-        raise SpecError(f"cannot load `{name}`: `{module_name}` has no `{attribute}`{hint}")
+        raise SpecError(f"cannot load `{name}`: expected `{attribute}` in `{module_name}`, found none{hint}")
     return getattr(module, attribute)
 
 

@@ -3,7 +3,7 @@
 import codecs
 from typing import Any
 
-__all__ = ["amount", "named_type", "one_line", "text_of"]
+__all__ = ["amount", "named_type", "one_line", "plural", "text_of"]
 
 MOST = 200
 """The most characters of a line."""
@@ -17,9 +17,14 @@ MARKS = {  # UTF-32 first: its little-endian mark begins like that of UTF-16
 }
 
 
-def amount(count: int, noun: str, many: str = "") -> str:
-    """`1 update`, `2 updates`; `many` is the plural where it is not the noun with an s."""
-    return f"{count} {noun if count == 1 else many or noun + 's'}"
+def amount(count: int, noun: str) -> str:
+    """`1 update`, `2 updates`."""
+    return f"{count} {plural(count, noun)}"
+
+
+def plural(count: float, noun: str) -> str:
+    """`update` for one, `updates` for any other number."""
+    return noun if count == 1 else f"{noun}s"
 
 
 def named_type(value: Any) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparsefed.core.errors import DataError
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount
 from sparsefed.data.augment import Augment
 from sparsefed.models.network import IGNORED
 
@@ -137,7 +138,8 @@ def _unit(x: Tensor) -> Tensor:
 def _check(split: Split, classes: int, where: str) -> None:
     x, y, users = split
     if len(x) != len(y) or (users is not None and len(users) != len(y)):
-        counts = f"{len(x)} examples, {len(y)} labels" + ("" if users is None else f", {len(users)} users")
+        counts = f"{amount(len(x), 'example')}, {amount(len(y), 'label')}"
+        counts += "" if users is None else f", {amount(len(users), 'user')}"
         raise DataError(f"{where}: expected equal numbers, found {counts}")
     if len(y) == 0:
         raise DataError(f"{where}: expected at least 1 example, found none")

@@ -23,7 +23,7 @@ def mapped(dataset: Dataset, features: Callable[[Tensor], Tensor]) -> Dataset:
     Raises DataError where training changes the examples at random: there would be no once.
     """
     if dataset.augment is not None:
-        raise DataError(f"{dataset.source}: frozen features need data without `augment`, found some")
+        raise DataError(f"{dataset.source}: expected data without `augment` for frozen features, found some")
     train, test = (
         split._replace(x=_through(features, dataset.inputs, split.x))
         for split in (dataset.train, dataset.test)

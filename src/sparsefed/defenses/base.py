@@ -151,7 +151,7 @@ def check_size(rule: Defense, updates: Updates, size: int) -> None:
         found = type(updates).__name__
         raise UpdateError(f"{rule!r}: expected updates made by `sparsefed.dense`, found a {found}")
     if updates.size != size:
-        raise UpdateError(f"{rule!r}: expected updates of {size} parameters, found {updates.size}")
+        raise UpdateError(f"{rule!r}: expected updates of {amount(size, 'parameter')}, found {updates.size}")
 
 
 def as_precise(rule: Defense, aggregate: Vector, memory: Tensor) -> Vector:
@@ -199,7 +199,8 @@ def finite_weighted_rows(rule: Defense, updates: Updates) -> tuple[Dense, PerCli
     _check_finite(rule, rows)
     weights = torch.ones(rows.count, dtype=torch.float64) if updates.weights is None else updates.weights
     if not bool(weights.sum() > 0):
-        raise UpdateError(f"{rule!r}: expected a weight above 0 among {rows.count} updates, found none")
+        sent = amount(rows.count, "update")
+        raise UpdateError(f"{rule!r}: expected a weight above 0 among {sent}, found none")
     return rows, shares_of(weights)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, Knobs
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean_of
 from sparsefed.defenses.cost import Cost
@@ -63,7 +64,7 @@ class FetchSGD(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> SketchMemory:
         if self.k > params.numel():
-            found = f"expected at most the model's {params.numel()} parameters, found {self.k}"
+            found = f"expected at most the model's {amount(params.numel(), 'parameter')}, found {self.k}"
             raise SpecError(found, ["k"], type(self).__name__)
         tables = params.new_zeros(2, self.rows, self.columns)
         return SketchMemory(tables[0], tables[1].clone(), torch.tensor(seed), torch.tensor(params.numel()))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sparsefed.core.errors import UpdateError
 from sparsefed.core.knobs import Knob, Knobs
+from sparsefed.core.text import amount
 from sparsefed.core.types import PerClient, Vector
 from sparsefed.defenses.base import Defense, as_precise, check_size, finite_rows
 from sparsefed.defenses.cost import Cost
@@ -53,7 +54,7 @@ class FLAME(Defense):
         """1 for who is in the cluster; raises `UpdateError` where there is none."""
         mask = majority(1 - cosines(updates.rows()))
         if not mask.any():
-            expected = f"a cluster of at least {updates.count // 2 + 1} of {updates.count} updates"
+            expected = f"a cluster of at least {updates.count // 2 + 1} of {amount(updates.count, 'update')}"
             raise UpdateError(f"{self!r}: expected {expected}, found none")
         return torch.from_numpy(mask.astype(np.float64))
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, Knobs
+from sparsefed.core.text import amount
 from sparsefed.core.types import Vector
 from sparsefed.defenses.base import Defense, check_size, finite_mean
 from sparsefed.defenses.masking import Masking, ZeroMasking
@@ -59,7 +60,7 @@ class SparseFed(Defense):
 
     def init(self, params: Vector, seed: int = 0) -> Memory:
         if self.k > params.numel():
-            found = f"expected at most the model's {params.numel()} parameters, found {self.k}"
+            found = f"expected at most the model's {amount(params.numel(), 'parameter')}, found {self.k}"
             raise SpecError(found, ["k"], type(self).__name__)
         return Memory(torch.zeros_like(params), torch.zeros_like(params))
 

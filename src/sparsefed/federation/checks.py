@@ -15,7 +15,7 @@ from sparsefed.core.errors import SpecError, UpdateError, named
 from sparsefed.core.memories import check_form, leaves, mapped
 from sparsefed.core.notices import Notice, notify
 from sparsefed.core.spec import Spec
-from sparsefed.core.text import named_type
+from sparsefed.core.text import amount, named_type
 from sparsefed.core.types import Matrix, Vector
 from sparsefed.defenses import Defense
 from sparsefed.protocol.updates import Dense, Updates
@@ -50,13 +50,15 @@ NO_ATTACK = "the server rejects them all, which is no attack"
 def check_device(device: str) -> None:
     """Refuse a GPU that is not there."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError(f"device `{device}` is not available: this machine's PyTorch sees no GPU")
+        raise SpecError(
+            f"expected a device that is available, found `{device}`: this machine's PyTorch sees no GPU"
+        )
 
 
 def check_cohort(cohort: int, clients: int) -> None:
     """Refuse a cohort of more clients than there are."""
     if cohort > clients:
-        raise SpecError(f"expected at most the {clients} clients that there are, found {cohort}")
+        raise SpecError(f"expected at most the {amount(clients, 'client')} that there are, found {cohort}")
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def affordable(part: Spec) -> Iterator[None]:
         own = isinstance(problem, MemoryError | OverflowError)
         if not (own or re.search("alloc|overflow", found, re.IGNORECASE)):  # PyTorch has none of its own
             raise
-        raise SpecError(f"{part!r} is too large for this machine: {found}") from None
+        raise SpecError(f"{part!r}: expected a size that this machine holds, found {found}") from None
 
 
 def uploads(method: Method, poison: Any, count: int, params: Vector) -> Dense:
@@ -80,7 +82,7 @@ def uploads(method: Method, poison: Any, count: int, params: Vector) -> Dense:
     """
     rows, expected = _as_rows(poison), f"finite uploads of shape [clients, {len(params)}]"
     if rows is not None and len(rows) != count:
-        one_each = f"expected one upload for each of its {count} clients in the round"
+        one_each = f"expected one upload for each of its {amount(count, 'client')} in the round"
         raise SpecError(f"{method!r}: {one_each}, found {len(rows)}")
     if rows is None or rows.shape[1] != len(params):
         notify(MisshapenUploads, f"{method!r}: expected {expected}, found {_found(poison)}: {NO_ATTACK}")

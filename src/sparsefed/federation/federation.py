@@ -163,7 +163,7 @@ class Federation:
     def attack(self) -> Attack:
         """The attack, where there is one."""
         if self.spec.attack is None:
-            raise SpecError("this experiment has no attack")
+            raise SpecError("expected an experiment with an attack, found one without")
         return self.spec.attack
 
     def attacking(self, clients: ClientIds, round: int) -> np.ndarray:

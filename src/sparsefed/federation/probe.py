@@ -22,7 +22,7 @@ def client_updates(fed: Federation, clients: int, params: Vector | None = None) 
     """The updates of some honest clients, drawn by the seed, at `params` (the initial model if not given)."""
     honest = np.flatnonzero(~fed.compromised)
     if not 0 < clients <= len(honest):
-        raise SpecError(f"choosing k needs 1 to {len(honest)} clients to sample, found {clients}")
+        raise SpecError(f"choosing k: expected 1 to {len(honest)} clients to sample, found {clients}")
     chosen = rng(fed.spec.seed, Stream.PROBE).choice(honest, clients, replace=False)
     params = fed.initial_state.params if params is None else params
     lr = fed.spec.schedule.lr(1, fed.spec.rounds)

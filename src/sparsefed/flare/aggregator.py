@@ -39,7 +39,9 @@ class RobustAggregator(ModelAggregator):
     def keeper(self) -> Keeper:
         """The state, after `begin`."""
         if self._keeper is None:
-            raise SpecError("a RobustAggregator needs the workflow RobustFedAvg: use RobustRecipe")
+            raise SpecError(
+                "expected a RobustAggregator in RobustFedAvg, found another workflow: use RobustRecipe"
+            )
         return self._keeper
 
     def begin(self, arrays: Mapping[str, np.ndarray], rounds: int) -> Keeper:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message
 
-from sparsefed.core.text import one_line
+from sparsefed.core.text import amount, one_line
 from sparsefed.server import Upload, medians
 
 __all__ = ["attributed", "named_arrays", "node_metrics", "uploads"]
@@ -83,7 +83,7 @@ def _numpy(array: Array) -> np.ndarray:
     if dtype.hasobject or dtype.kind not in "biuf":
         raise ValueError(f"an array of {dtype}")
     if dtype.itemsize * math.prod(shape) != len(array.data) - file.tell():
-        raise ValueError(f"an array of shape {shape} in {len(array.data)} bytes")
+        raise ValueError(f"an array of shape {shape} in {amount(len(array.data), 'byte')}")
     numbers = np.frombuffer(array.data, dtype, offset=file.tell())
     return numbers.reshape(shape[::-1]).T if fortran else numbers.reshape(shape)
 

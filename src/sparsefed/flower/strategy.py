@@ -141,7 +141,7 @@ class RobustStrategy(FedAvg):
 
     def _running(self) -> Keeper:
         if self._keeper is None:
-            raise SpecError("a strategy begins with `start`, which makes its state")
+            raise SpecError("expected a strategy that was begun with `start`, found one without a state")
         return self._keeper
 
     def _drawn(self, grid: Grid, round: int, fraction: float, least: int) -> list[int]:

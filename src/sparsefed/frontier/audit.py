@@ -14,6 +14,9 @@ import torch
 from sparsefed.attacks import Attack, Colluding
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import knobs_of
+from sparsefed.core.merge import Tree
+from sparsefed.core.text import amount
+from sparsefed.data import Npz
 from sparsefed.defenses import Mean
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.metrics import aimed_hits
@@ -40,24 +43,27 @@ _PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the experiment's learning rate that the undefended server is tried with."""
 
 
-def usual(model: str, data: Path) -> Experiment:
-    """A federation for a model and an archive of examples about which nothing else is known."""
+def usual(model: str, data: Path) -> Tree:
+    """The experiment, as a file would hold it, for a model and an archive of which nothing else is known."""
     if data.suffix != ".npz":
         raise SpecError(
             f"{data}: expected an .npz archive; for other data write an experiment and audit that"
         )
-    tree: dict[str, Any] = {"data": {"type": "Npz", "path": str(data)}, "model": {"type": model}}
-    tree |= {"rounds": 150, "cohort": 1, "partition": {"type": "IID", "clients": 1}}
-    tree |= {"schedule": {"type": "Triangular", "peak": 0.2}, "defense": {"type": "Mean", "momentum": 0.9}}
-    dataset = Experiment(**tree).data.load()
-    examples = len(dataset.train.y)
-    clients = max(2, min(1000, examples // 5))
-    owners = dataset.train.users
-    if owners is not None:
-        clients, tree["partition"] = len(set(owners.tolist())), {"type": "Natural"}
+    train = Npz(path=data).load().train
+    if train.users is not None:
+        clients, partition = len(set(train.users.tolist())), {"type": "Natural"}
     else:
-        tree["partition"] = {"type": "IID", "clients": clients}
-    return Experiment(**tree | {"cohort": min(clients, max(10, min(100, clients // 10)))})
+        clients = max(2, min(1000, len(train.y) // 5))
+        partition = {"type": "IID", "clients": clients}
+    return {
+        "rounds": 150,
+        "cohort": min(clients, max(10, min(100, clients // 10))),
+        "data": {"type": "Npz", "path": str(data)},
+        "partition": partition,
+        "model": {"type": model},
+        "schedule": {"type": "Triangular", "peak": 0.2},
+        "defense": {"type": "Mean", "momentum": 0.9},
+    }
 
 
 def audit(
@@ -123,7 +129,7 @@ class _Work:
             if result["outcome"] == "trained":
                 found.append((result["test_accuracy"] or 0.0, faster))
         if not found:
-            wanted = f"a model that learns in {self.base.rounds} rounds without an attack"
+            wanted = f"a model that learns in {amount(self.base.rounds, 'round')} without an attack"
             raise SpecError(f"expected {wanted}, found none at any learning rate; allow more rounds")
         return max(found, key=lambda item: item[0])[1]
 
@@ -136,8 +142,10 @@ class _Work:
         plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[_ASSUMED], goals=[goal])
         settings = yield from _halved(searched(plan, self.runs, budget, jobs, threads))
         if missing := defenses.keys() - settings.keys():
-            found = f"found none for {', '.join(sorted(missing))}"
-            raise SpecError(f"budget: expected enough for one setting of each defense, {found}")
+            runs = len(defenses) * (1 + len(self.goals(_ASSUMED)[goal].attacks))
+            needed = f"{amount(runs, 'run')}, one setting of each defense"
+            left = f"nothing is left for {', '.join(sorted(missing))}"
+            raise SpecError(f"budget: expected enough for {needed}, found {budget}: {left}")
         return {name: with_settings(plan.experiment(name), found) for name, found in settings.items()}
 
     def unattacked(self, name: str, experiment: Experiment) -> Server:

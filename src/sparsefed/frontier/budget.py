@@ -1,9 +1,11 @@
 """How much a search may cost: runs, or time."""
 
+import math
 import re
 from typing import NamedTuple
 
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import plural
 
 __all__ = ["Budget"]
 
@@ -27,6 +29,9 @@ class Budget(NamedTuple):
         amount, unit = float(match[1]), match[2]
         inf = float("inf")
         return cls(inf, amount * _SECONDS[unit]) if unit in _SECONDS else cls(amount, inf)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s" if math.isinf(self.runs) else f"{self.runs:g} {plural(self.runs, 'run')}"
 
     def part(self, share: float) -> "Budget":
         """A share of it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparsefed.core.errors import SparseFedError, SpecError
+from sparsefed.core.text import amount
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
@@ -130,7 +131,7 @@ class _Work:
         if not any(study.finished() for study in self.studies):
             runs = 1 + len(self.studies[0].goal.attacks)
             raise SpecError(
-                f"budget: expected enough for one setting, which takes {runs} runs; "
+                f"budget: expected enough for one setting, which takes {amount(runs, 'run')}; "
                 f"found one that ended after {self.spent.runs:g} in {self.spent.seconds:.0f} s"
             )
 

@@ -2,6 +2,7 @@
 
 import math
 
+from sparsefed.core.text import plural
 from sparsefed.frontier.findings import Audit, Siege
 from sparsefed.report.pages import page
 
@@ -63,7 +64,7 @@ def verdict(audit: Audit) -> list[str]:
     classes = {} if audit.taken is None else audit.taken.classes
     easiest = [f"{name} ({share:.0f} %)" for name, share in classes.items() if share > 0][:3]
     if audit.taken is not None and easiest:
-        clients = "client" if audit.taken.compromised == 1 else "clients"
+        clients = plural(audit.taken.compromised, "client")
         lines.append(
             f"With {audit.taken.compromised} compromised {clients} against the clip, "
             f"the classes easiest to take are {', '.join(easiest)}."
@@ -87,9 +88,9 @@ def _of(audit: Audit, server: str) -> list[Siege]:
 
 def _needs(audit: Audit, siege: Siege) -> str:
     if siege.needed is None:
-        return f"fails with {max(siege.tried):,} of {audit.clients:,} clients"
+        return f"fails with {max(siege.tried):,} of {audit.clients:,} {plural(audit.clients, 'client')}"
     share = 100 * siege.needed / audit.clients
-    return f"needs {siege.needed:,} of {audit.clients:,} clients ({share:.2g} %)"
+    return f"needs {siege.needed:,} of {audit.clients:,} {plural(audit.clients, 'client')} ({share:.2g} %)"
 
 
 def _brief(audit: Audit, siege: Siege) -> str:

@@ -72,6 +72,6 @@ def image_shape(name: str, input_shape: tuple[int, ...], least: int = 1) -> tupl
     """`input_shape` as (channels, height, width), where `name` needs sides of at least `least` pixels."""
     if len(input_shape) != 3 or min(input_shape[1:]) < least:
         needed = f"images [channels, height, width] of at least {least}×{least} pixels"
-        raise SpecError(f"{name} needs {needed}, got inputs of shape {list(input_shape)}")
+        raise SpecError(f"{name}: expected {needed}, found inputs of shape {list(input_shape)}")
     channels, height, width = input_shape
     return channels, height, width

@@ -11,6 +11,7 @@ from torch import nn
 from sparsefed.core.code import code_files
 from sparsefed.core.errors import SpecError
 from sparsefed.core.members import load
+from sparsefed.core.text import named_type
 from sparsefed.models.base import Model
 
 __all__ = ["Custom"]
@@ -33,7 +34,7 @@ class Custom(Model):
     def _can_be_called(self) -> Self:
         function = load(self.function)
         if not callable(function):
-            raise ValueError(f"`{self.function}` is not a function")
+            raise ValueError(f"expected a function, found `{self.function}`, which is none")
         try:
             inspect.signature(function).bind((), 0, **self.options)
         except TypeError as problem:
@@ -45,7 +46,7 @@ class Custom(Model):
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         module = load(self.function)(input_shape, classes, **self.options)
         if not isinstance(module, nn.Module):
-            raise SpecError(f"`{self.function}` must return a torch.nn.Module, got {type(module).__name__}")
+            raise SpecError(f"`{self.function}`: expected a torch.nn.Module, found {named_type(module)}")
         return module
 
     def sources(self) -> dict[str, Path]:

@@ -51,7 +51,7 @@ class Features(Spec, family=True):
         length = torch.linalg.vector_norm(seen - mean, dim=1).mean()
         if not (bool(length.isfinite()) and length > 0):
             raise SpecError(
-                f"{self!r} must give finite features that differ, found a mean length of {length:g}"
+                f"{self!r}: expected finite features that differ, found a mean length of {length:g}"
             )
         return lambda x: (raw(x) - mean) / length
 
@@ -78,7 +78,7 @@ class RandomConvolutions(Features):
     @model_validator(mode="after")
     def _odd(self) -> Self:
         if self.kernel % 2 == 0:
-            raise ValueError(f"`kernel` must be odd, found {self.kernel}")
+            raise ValueError(f"expected an odd `kernel`, found {self.kernel}")
         return self
 
     def raw(self, inputs: Tensor, seed: int) -> Map:
@@ -123,7 +123,7 @@ class Backbone(Features):
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:
         if not callable(load(self.function)):
-            raise ValueError(f"`{self.function}` is not a function")
+            raise ValueError(f"expected a function, found `{self.function}`, which is none")
         return self
 
     def raw(self, inputs: Tensor, seed: int) -> Map:
@@ -137,7 +137,7 @@ class Backbone(Features):
             why = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
             raise SpecError(f"{self!r} given inputs of shape {list(shape)} fails: {why}") from problem
         if found != (len(inputs[:2]),):
-            raise SpecError(f"{self!r} must return a row for each example, found {found} for 2")
+            raise SpecError(f"{self!r}: expected a row for each of 2 examples, found {found}")
         return features
 
     def sources(self) -> dict[str, Path]:

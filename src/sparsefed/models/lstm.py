@@ -33,12 +33,12 @@ class LSTM(Model):
     def _can_be_tied(self) -> Self:
         if self.tied and self.embedding != self.hidden:
             sizes = f"{self.embedding} and {self.hidden}"
-            raise ValueError(f"a tied decoder needs `embedding` equal to `hidden`, found {sizes}")
+            raise ValueError(f"expected `embedding` equal to `hidden` for a tied decoder, found {sizes}")
         return self
 
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
         if len(input_shape) != 1:
-            raise SpecError(f"LSTM needs tokens [length], got inputs of shape {list(input_shape)}")
+            raise SpecError(f"LSTM: expected tokens [length], found inputs of shape {list(input_shape)}")
         return LanguageModel(self, classes)
 
 

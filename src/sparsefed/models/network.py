@@ -39,7 +39,7 @@ class Network:
         """Where the random numbers of an evaluation start, for modules that draw any."""
         trained = _trained(module)
         if not trained:
-            raise SpecError(f"{type(module).__name__} has no parameters that train, need at least 1")
+            raise SpecError(f"{type(module).__name__}: expected at least 1 parameter that trains, found none")
         self.names = list(trained)
         """What the trained parameters are called, in the order of θ."""
         self.parameters = list(trained.values())

@@ -68,10 +68,10 @@ def _pass(given: str, network: Network, inputs: Tensor, labels: Tensor, classes:
         if not (isinstance(logits, Tensor) and logits.is_floating_point() and list(logits.shape) == shape):
             is_tensor = isinstance(logits, Tensor)
             found = f"{logits.dtype} of shape {list(logits.shape)}" if is_tensor else type(logits).__name__
-            raise SpecError(f"{given} must return floating-point logits of shape {shape}, got {found}")
+            raise SpecError(f"{given}: expected floating-point logits of shape {shape}, found {found}")
         if torch.is_grad_enabled():
             if not logits.requires_grad:
-                raise SpecError(f"{given} returns logits that depend on none of its trained parameters")
+                raise SpecError(f"{given}: expected logits of trained parameters, found some without any")
             try:
                 torch.autograd.grad(mean_cross_entropy(logits, labels), network.parameters, allow_unused=True)
             except Exception as problem:

@@ -8,6 +8,7 @@ from pydantic import Field
 from sparsefed import secagg
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount
 from sparsefed.protocol.clips import Clip, QuantileClip, Unclipped
 from sparsefed.protocol.sealed import Sealed, Summed, fixed_point_sum, verified_sum
 from sparsefed.protocol.updates import Updates
@@ -61,7 +62,7 @@ class Pine(Aggregation):
 
     def seen(self, updates: Updates, clip_norm: float) -> Updates:
         if updates.count < self.min_batch:
-            found = f"expected at least {self.min_batch} updates to add up, found {updates.count}"
+            found = f"expected at least {amount(self.min_batch, 'update')} to add up, found {updates.count}"
             raise UpdateError(f"{self!r}: {found}")
         return Sealed(updates, clip_norm, self.bits, self._sum())
 

@@ -55,4 +55,4 @@ class InitialModel(Anchor):
     def check(self, lr: float) -> None:
         if lr * self.stiffness > 1:
             needed = f"a stiffness of at most 1/λ, {1 / lr:.3g} for λ up to {lr:.3g}"
-            raise ValueError(f"an anchor needs {needed}, found {self.stiffness:g}")
+            raise ValueError(f"expected {needed}, found {self.stiffness:g}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
-from sparsefed.core.text import named_type
+from sparsefed.core.text import amount, named_type, one_line
 from sparsefed.core.types import PerClient
 
 __all__ = ["doubled", "read_claims", "read_ids", "read_weights"]
@@ -33,10 +33,11 @@ def _numbers_of(weights: Any, clients: int) -> PerClient:
     except (TypeError, ValueError, RuntimeError):  # ragged, sparse
         array = np.array(None)
     if array.dtype.kind not in "fiub":
-        raise UpdateError(f"expected {clients} weights, found {type(weights).__name__} {str(weights)[:60]}")
+        found = f"{type(weights).__name__} {one_line(weights, 60)}"
+        raise UpdateError(f"expected {amount(clients, 'weight')}, found {found}")
     numbers = torch.from_numpy(array.astype(np.float64))
     if numbers.shape != (clients,):
-        raise UpdateError(f"expected {clients} weights, found shape {tuple(numbers.shape)}")
+        raise UpdateError(f"expected {amount(clients, 'weight')}, found shape {tuple(numbers.shape)}")
     return numbers
 
 
@@ -45,7 +46,7 @@ def read_claims(weights: Any, clients: int) -> tuple[PerClient, dict[int, str]]:
     if not isinstance(weights, list | tuple):
         weights = _numbers_of(weights, clients).tolist()
     if len(weights) != clients:
-        raise UpdateError(f"expected {clients} weights, found {len(weights)}")
+        raise UpdateError(f"expected {amount(clients, 'weight')}, found {len(weights)}")
     numbers = [_number(weight) for weight in weights]
     problems = {
         position: f"expected a finite weight of at least 0, found {number}"

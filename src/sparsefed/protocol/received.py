@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
-from sparsefed.core.text import named_type
+from sparsefed.core.text import amount, named_type
 from sparsefed.core.types import Matrix
 
 __all__ = ["Received", "as_tensor", "read_updates", "shapes_of"]
@@ -54,7 +54,7 @@ def read_updates(updates: Any, size: int | None, shapes: Shapes | None = None) -
             f"expected a matrix of floats [clients, params] or a list of vectors, found {found}"
         )
     if size is not None and matrix.shape[1] != size:
-        raise UpdateError(f"expected updates of {size} parameters, found {matrix.shape[1]}")
+        raise UpdateError(f"expected updates of {amount(size, 'parameter')}, found {matrix.shape[1]}")
     return Received(matrix, np.arange(len(matrix)), {})
 
 
@@ -85,7 +85,7 @@ def _read_list(updates: Sequence[Any], size: int | None, shapes: Shapes | None) 
         if _shapes(layers) == shapes or (shapes is None and _numbers(layers) == size):
             vectors.append(torch.cat([layer.flatten().to(layers[0].device) for layer in layers]))
         else:
-            right = f"{size} numbers" if shapes is None else _shown(shapes)
+            right = f"{amount(size, 'number')}" if shapes is None else _shown(shapes)
             problems[position] = f"expected {right}, found {_shown(_shapes(layers))}"
     present = [position for position in sound if position not in problems]
     return Received(_stacked(vectors, size), np.array(present, np.int64), problems)

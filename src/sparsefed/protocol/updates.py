@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
+from sparsefed.core.text import amount
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
 from sparsefed.protocol.aside import NOTHING, Aside
@@ -85,7 +86,7 @@ class Updates(ABC):
         elif bool(self.weights.sum() > 0):
             mean = self.weighted_sum(shares_of(self.weights))
         else:
-            raise UpdateError(f"expected a weight above 0 among {self.count} updates, found none")
+            raise UpdateError(f"expected a weight above 0 among {amount(self.count, 'update')}, found none")
         if self.weights is None and not all_finite(mean):  # a sum can overflow where the mean does not
             mean = self.weighted_sum(mean.new_full((self.count,), 1 / self.count, dtype=torch.float64))
         return mean

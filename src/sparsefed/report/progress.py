@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from sparsefed.core.text import amount
 from sparsefed.report.terminal import number
 from sparsefed.runs.record import Outcome
 
@@ -139,7 +140,7 @@ def trained(steps: Generator[tuple[str, int, int], None, T]) -> T:
                 name, done, total = next(steps)
             except StopIteration as end:
                 return end.value
-            now[0] = f"{name}: {done} of {total} models"
+            now[0] = f"{name}: {done} of {amount(total, 'model')}"
             if isinstance(progress, Progress):
                 tasks.setdefault(name, progress.add_task(name, total=total) if name not in tasks else None)
                 progress.update(tasks[name], completed=done, total=total)

@@ -104,7 +104,7 @@ def _client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise RunError("--cluster needs Dask: pip install 'sparsefed[cluster]'") from None
+        raise RunError("--cluster: expected Dask, found none: pip install 'sparsefed[cluster]'") from None
     try:
         client = Client(address, timeout=10)
         client.wait_for_workers(1, timeout=30)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefed.core.errors import RunError, SparseFedError, SpecError
+from sparsefed.core.text import amount
 from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import changed, own_files
 
@@ -140,7 +141,7 @@ def _by_digest(run: Path, runs: Path) -> Path:
 def check_rows(path: Path, rows: list[Row], rounds: int) -> None:
     """Raises `RunError` where the rows are not those of rounds 1, 2, …, `rounds`."""
     if [row.get("round") for row in rows] != list(range(1, rounds + 1)):
-        raise damaged(path, f"a whole row for each of {rounds} rounds")
+        raise damaged(path, f"a whole row for each of {amount(rounds, 'round')}")
 
 
 def damaged(path: Path, expected: str) -> RunError:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.memories import leaves
+from sparsefed.core.text import amount
 from sparsefed.defenses.privacy import Exposure
 from sparsefed.federation.metrics import Evaluation, outsized_impact
 from sparsefed.federation.round import Federation, ServerState
@@ -118,7 +119,7 @@ def _uploads(rows: list[Row]) -> Row:
     sent, rejected, idle = (sum(row.get(name, 0) for row in rows) for name in names)
     if sent == 0:
         return {}
-    why = f"none: all {sent} uploads of the attackers were rejected or zero"
+    why = f"none: all {amount(sent, 'upload')} of the attackers were rejected or zero"
     return {"attackers_rejected": rejected, **({"attack": why} if idle == sent else {})}
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsefed.core.errors import UpdateError
+from sparsefed.core.text import amount
 from sparsefed.secagg.circuits import Encoded
 from sparsefed.secagg.common import Common, joined_seeds, pieces
 from sparsefed.secagg.encoding import squared_norm
@@ -184,7 +185,7 @@ class Pine(Common):
 
     def _answers(self, message: bytes) -> Elements:
         if len(message) != self.sizes[3]:
-            raise Malformed(f"expected a message of {self.sizes[3]} bytes, found {len(message)}")
+            raise Malformed(f"expected a message of {amount(self.sizes[3], 'byte')}, found {len(message)}")
         return _canonical(message[: -2 * SEED])
 
 

@@ -30,7 +30,7 @@ class Adaptive(PGD):
 def next_moved(view: View) -> Tensor | None:
     """Mask of the coordinates that the honest updates alone would move; None if the rule refuses them."""
     if view.server is None or view.honest is None:
-        raise SpecError("a method that foresees the server's step needs honest updates and server memory")
+        raise SpecError("`needs`: expected HONEST_UPDATES and SERVER_MEMORY to foresee a step, found less")
     try:
         delta, _ = view.server.defense.step(view.honest, view.server.memory, view.server_lr)
     except UpdateError:

@@ -74,7 +74,7 @@ class AgainstRule(Deviation):
 def stepped(view: View, updates: Updates) -> Vector | None:
     """The step that the server would take; None where its rule refuses."""
     if view.server is None:
-        raise SpecError("a method that tries the server's rule needs its memory")
+        raise SpecError("`needs`: expected SERVER_MEMORY to try the server's rule, found less")
     try:
         return view.server.step(updates, view.server_lr)[0]
     except UpdateError:

@@ -26,14 +26,16 @@ class Independent(Method):
     @model_validator(mode="after")
     def _no_common_memory(self) -> Self:
         if self.method.collusive_memory:
-            raise ValueError(f"{self.method!r} remembers what colluders share: it cannot be independent")
+            raise ValueError(
+                f"expected a method that attackers can use alone, found {self.method!r}, which colludes"
+            )
         return self
 
     def check(self, objective: Objective) -> None:
         self.method.check(objective)
         points = getattr(objective, "points", self.shards)
         if points < self.shards:
-            raise ValueError(f"{self.shards} shards need at least as many points, found {points}")
+            raise ValueError(f"expected at least as many points as the {self.shards} shards, found {points}")
 
     @property
     def needs(self) -> Grant:  # pyright: ignore[reportIncompatibleVariableOverride]

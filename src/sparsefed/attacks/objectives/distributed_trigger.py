@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from sparsefed.attacks.objectives.trigger import TriggerBackdoor
+from sparsefed.core.text import amount
 from sparsefed.data import Dataset
 
 __all__ = ["DistributedTrigger"]
@@ -28,7 +29,7 @@ class DistributedTrigger(TriggerBackdoor):
     def _rows_for_all(self) -> Self:
         if self.size % self.parts or self.points < self.parts:
             needed = "a `size` that `parts` divides, and at least as many points as parts"
-            found = f"size {self.size}, parts {self.parts} and {self.points} points"
+            found = f"size {self.size}, parts {self.parts} and {amount(self.points, 'point')}"
             raise ValueError(f"expected {needed}, found {found}")
         return self
 

@@ -25,7 +25,7 @@ class SemanticBackdoor(Objective):
     @model_validator(mode="after")
     def _two_classes(self) -> Self:
         if str(self.source) == str(self.target):
-            raise ValueError(f"`target` must be another class than `source` = {self.source}")
+            raise ValueError(f"expected a `target` other than the `source`, found {self.source} for both")
         return self
 
     def auxiliary(self, dataset: Dataset, seed: int) -> Auxiliary:

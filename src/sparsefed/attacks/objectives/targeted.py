@@ -9,6 +9,7 @@ from pydantic import Field
 from sparsefed.attacks.objectives.base import Auxiliary, Objective
 from sparsefed.core.errors import SpecError
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.data import Dataset
 
 __all__ = ["Targeted", "TargetedFirst"]
@@ -32,7 +33,7 @@ class _Mislabelled(Objective):
                 "expected one label per test point, found a language model's text", (), repr(self)
             )
         if self.points > len(truth):
-            found = f"expected at most the {len(truth)} points of the test set, found {self.points}"
+            found = f"expected at most the {amount(len(truth), 'point')} of the test set, found {self.points}"
             raise SpecError(found, ["points"], repr(self))
         if dataset.classes < 2:
             raise SpecError("expected a wrong label to give, found data of a single class", (), repr(self))

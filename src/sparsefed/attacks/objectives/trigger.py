@@ -7,6 +7,7 @@ from torch import Tensor
 from sparsefed.attacks.objectives.base import Auxiliary, Label, Objective, Points, class_number
 from sparsefed.core.errors import SpecError
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.data import Dataset
 
 __all__ = ["TriggerBackdoor"]
@@ -58,5 +59,5 @@ class TriggerBackdoor(Objective):
         if len(shape) != 3:
             raise SpecError(f"expected images, found inputs of shape {list(shape)}", (), repr(self))
         if self.size > min(shape[1:]):
-            found = f"expected a patch of at most {min(shape[1:])} pixels, found {self.size}"
+            found = f"expected a patch of at most {amount(min(shape[1:]), 'pixel')}, found {self.size}"
             raise SpecError(found, ["size"], repr(self))

@@ -58,7 +58,7 @@ class Hashed(Grouping):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.copies > self.groups:
-            raise ValueError(f"`copies` must be at most `groups` = {self.groups}, found {self.copies}")
+            raise ValueError(f"expected at most {self.groups} `copies`, one per group, found {self.copies}")
         return self
 
     @property

@@ -13,6 +13,7 @@ from sparsefed.core.errors import SpecError, named
 from sparsefed.core.merge import Tree
 from sparsefed.core.origin import read_from
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount
 from sparsefed.core.toml import read_toml
 from sparsefed.federation.experiment import Experiment, laid_over, read_base
 from sparsefed.federation.round import Federation
@@ -105,6 +106,6 @@ def voting_plan(path: Path, groups: list[int], changes: tuple[str, ...] = ()) ->
     """
     content = read_toml(path, "an experiment, a table or a file of certificates")
     base, origin = read_base(path, content, changes)
-    entries = {f"{count} groups": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
+    entries = {f"{amount(count, 'group')}": Entry(by=Votes(groups=Hashed(groups=count))) for count in groups}
     seeds = [base.get("seed", 0)]
     return read_from(Plan(title=path.stem, seeds=seeds, base=base, certificates=entries), origin)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsefed.certify.votes.plan import Finding, Plan
+from sparsefed.core.text import plural
 from sparsefed.report.colors import PALETTE
 from sparsefed.report.figures import blank_figure, legend, save, title
 
@@ -113,10 +114,14 @@ def _sentences(named: dict[str, list[Finding]], clients: int) -> list[str]:
     for name, seeds in named.items():
         one = alone(seeds)
         lines.append(
-            f"{name}: {seeds[0].certified.models:,} models{_price(one, accuracy(seeds))}; "
-            f"{seeds[0].certified.rests_on}."
+            f"{name}: {_models(seeds[0])}{_price(one, accuracy(seeds))}; {seeds[0].certified.rests_on}."
         )
     return lines
+
+
+def _models(finding: Finding) -> str:
+    count = finding.certified.models
+    return f"{count:,} {plural(count, 'model')}"
 
 
 def _price(one: float | None, vote: float) -> str:

@@ -10,6 +10,7 @@ from sparsefed.clients.stacked import LocalTraining, Stacked
 from sparsefed.clients.trust import fastest_training
 from sparsefed.core.errors import UpdateError, named
 from sparsefed.core.seeds import Stream, seeded
+from sparsefed.core.text import amount
 from sparsefed.core.types import Vector
 from sparsefed.federation.checks import next_memory, number, rule_step
 from sparsefed.federation.round import Federation, ServerState
@@ -69,7 +70,7 @@ def _served(fed: Federation, state: ServerState, sent: Dense, lr: float) -> Serv
     except UpdateError:  # the round is lost, as in `run_round`; the first means that the rule cannot work
         if state.round > 1:
             return state
-        with named(f"a group of {len(fed.population)} clients"):
+        with named(f"a group of {amount(len(fed.population), 'client')}"):
             raise
     clip = next_memory(spec.clip, state.clip, spec.clip.next(state.clip, sent.norms()))
     return state._replace(params=fed.moved(state.params, delta, lr), memory=memory, clip=clip)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sparsefed.certify.votes.together import stackable, trained_together
 from sparsefed.core.errors import SpecError, UpdateError, named
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Population
 from sparsefed.federation.round import Federation, run_round
@@ -141,7 +142,7 @@ def trained(fed: Federation) -> Vector:
     for _ in range(fed.spec.rounds):
         state, report = run_round(fed, state)
         if state.round == 1 and report.skipped:
-            with named(f"a group of {len(fed.population)} clients"):
+            with named(f"a group of {amount(len(fed.population), 'client')}"):
                 raise UpdateError(report.skipped)
     return state.params
 

@@ -7,6 +7,7 @@ import torch
 from numpy.lib.recfunctions import structured_to_unstructured
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import amount
 
 __all__ = ["as_classes", "as_inputs", "as_next_tokens", "as_users"]
 
@@ -55,7 +56,7 @@ def as_classes(
     names, train = np.unique(sides[0], return_inverse=True)
     unseen = np.setdiff1d(sides[1], names)
     if len(unseen):
-        known = f"the {len(names)} labels of the training examples"
+        known = f"the {amount(len(names), 'label')} of the training examples"
         raise DataError(f"{path}: expected test labels among {known}, found {unseen[0]!s}")
     test = np.searchsorted(names, sides[1])
     plain = names.dtype.kind not in "US" and np.array_equal(names, np.arange(len(names)))

@@ -75,7 +75,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except EOFError:
-        raise DataError(f"{path}: truncated, the gzip stream has no end") from None
+        raise DataError(f"{path}: expected a whole gzip stream, found one without an end") from None
     except (gzip.BadGzipFile, zlib.error) as problem:
         raise DataError(
             f"{path}: expected the file as published, found a damaged gzip stream ({problem})"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import amount
 from sparsefed.data.dataset import Split
 from sparsefed.data.formats.files import find_folder, missing, read_bytes
 
@@ -44,9 +45,11 @@ def leaf_users(paths: list[Path]) -> Iterator[LeafUser]:
         for name in content["users"]:
             record = content["user_data"].get(name)
             if not isinstance(record, dict) or not all(isinstance(record.get(key), list) for key in "xy"):
-                raise DataError(f"{path}: user {name!r} has no lists `x` and `y` in `user_data`")
+                raise DataError(
+                    f"{path}: expected lists `x` and `y` in `user_data` of user {name!r}, found none"
+                )
             if len(record["x"]) != len(record["y"]):
-                found = f"{len(record['x'])} examples and {len(record['y'])} labels"
+                found = f"{amount(len(record['x']), 'example')} and {amount(len(record['y']), 'label')}"
                 raise DataError(f"{path}: user {name!r}: expected equal numbers, found {found}")
             if record["y"]:
                 yield LeafUser(path, name, record["x"], record["y"])
@@ -78,7 +81,7 @@ def halved(split: Split, held: np.ndarray, test: np.ndarray | None = None) -> tu
 def owners(split: Split) -> np.ndarray:
     """The users of a split that has them."""
     if split.users is None:
-        raise ValueError("LEAF data always has users")
+        raise ValueError("expected LEAF data with users, found some without")
     return split.users
 
 
@@ -87,7 +90,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(raw)
     except ValueError as problem:
-        raise DataError(f"{path}: not JSON ({problem}), the file may be truncated") from None
+        raise DataError(f"{path}: expected JSON, found none ({problem}); it may be cut off") from None
     shape = {"users": list, "num_samples": list, "user_data": dict}
     wrong = [
         key for key in shape if not isinstance(content, dict) or not isinstance(content.get(key), shape[key])
@@ -97,10 +100,10 @@ def _parsed(path: Path) -> dict[str, Any]:
             f"{path}: expected LEAF's `users`, `num_samples` and `user_data`, found no `{wrong[0]}`"
         )
     if not all(isinstance(name, str) for name in content["users"]):
-        raise DataError(f"{path}: `users` are not all strings")
+        raise DataError(f"{path}: `users`: expected strings, found others")
     found, needed = len(content["num_samples"]), len(content["users"])
     if found != needed:
         raise DataError(
-            f"{path}: expected {needed} entries of `num_samples`, one for each user, found {found}"
+            f"{path}: expected {amount(needed, 'number')} in `num_samples`, one for each user, found {found}"
         )
     return content

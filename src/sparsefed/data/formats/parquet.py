@@ -41,7 +41,7 @@ def _column(path: Path, label: str, names: Sequence[str]):
         if found:
             return parquet.read_table(path, columns=found[:1]).column(0).combine_chunks()
     except (pa.ArrowException, OSError) as problem:
-        raise DataError(f"{path}: damaged Parquet file ({problem})") from None
+        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({problem})") from None
     columns = ", ".join(schema.names)
     raise DataError(f"{path}: expected `{' or '.join(IMAGE_COLUMNS)}` and `{label}`, found columns {columns}")
 
@@ -69,7 +69,7 @@ def _picture(encoded: bytes | None, shape: tuple[int, int, int], where: str) -> 
     except UnidentifiedImageError:
         raise DataError(f"{where}: expected a PNG or JPEG picture, found something else") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise DataError(f"{where}: damaged picture ({problem})") from None
+        raise DataError(f"{where}: expected a picture, found a damaged one ({problem})") from None
     if pixels.shape != shape:
         raise DataError(
             f"{where}: expected a picture of {shape} (height, width, channels), found {pixels.shape}"

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from sparsefed.core.errors import DataError
 from sparsefed.core.spec import Spec
+from sparsefed.core.text import amount
 from sparsefed.core.types import ClientIds
 from sparsefed.data.dataset import Split
 
@@ -73,13 +74,13 @@ class SizedPartition(Partition):
         each = self.per_client or examples // self.clients
         if each == 0:
             need = "at most as many clients as examples, or `per_client` and `replace = true`"
-            raise DataError(f"{self!r}: expected {need}, found {examples} examples")
+            raise DataError(f"{self!r}: expected {need}, found {amount(examples, 'example')}")
         if each * self.clients > MOST:
-            found = f"{self.clients} clients of {each}"
+            found = f"{amount(self.clients, 'client')} of {each}"
             raise DataError(f"{self!r}: expected at most {MOST} examples in all, found {found}")
         if not self.replace and each * self.clients > examples:
-            need = f"{each * self.clients} examples or `replace = true`"
-            raise DataError(f"{self!r}: expected {need}, found {examples} examples")
+            need = f"{amount(each * self.clients, 'example')} or `replace = true`"
+            raise DataError(f"{self!r}: expected {need}, found {amount(examples, 'example')}")
         return each
 
 
@@ -100,6 +101,6 @@ def class_labels(partition: Partition, train: Split) -> np.ndarray:
     """One class per example, which next-token labels are not."""
     if train.y.ndim != 1:
         raise DataError(
-            f"{partition!r}: expected one class per example, found {train.y.shape[1]} tokens each"
+            f"{partition!r}: expected one class per example, found {amount(train.y.shape[1], 'token')} each"
         )
     return train.y.numpy()

@@ -71,7 +71,7 @@ def _pixels(user: LeafUser) -> np.ndarray:
     if len(pixels) and pixels.shape[1] != SIDE**2:
         raise DataError(f"{where}: expected images of {SIDE**2} numbers, found {pixels.shape[1]}")
     if not ((pixels >= 0) & (pixels <= 1)).all():  # NaN is neither
-        raise DataError(f"{where} has pixels outside [0, 1]")
+        raise DataError(f"{where}: expected pixels in [0, 1], found others")
     return np.rint(pixels.reshape(-1, SIDE**2) * 255).astype(np.uint8)
 
 

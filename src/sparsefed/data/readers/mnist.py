@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import amount
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.formats.files import find_folder, missing, named
 from sparsefed.data.formats.idx import read_idx
@@ -67,7 +68,7 @@ class QMNIST(Data):
         table = read_idx(path, ">i4", ndim=2)
         digits = self.images.load()
         if table.shape != (len(digits.train.y), 8):
-            found = f"{table.shape[0]} rows of {table.shape[1]} columns"
+            found = f"{amount(table.shape[0], 'row')} of {amount(table.shape[1], 'column')}"
             raise DataError(f"{path}: expected {len(digits.train.y)} of 8, one for each digit, found {found}")
         wrong = int((table[:, CLASS] != digits.train.y.numpy()).sum())
         if wrong:

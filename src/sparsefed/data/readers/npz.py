@@ -84,8 +84,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if "allow_pickle" in str(problem) and found:
             raise DataError(f"{path}: expected arrays of numbers or names, found Python objects") from None
         why = str(problem).partition("pickled")[0].rstrip("( ")
-        raise DataError(f"{path}: damaged or not a plain .npz ({why})") from None
+        raise DataError(f"{path}: expected a plain .npz, found another or a damaged file ({why})") from None
     absent = [name for name in NEEDED if name not in arrays]
     if absent:
-        raise DataError(f"{path}: no array `{absent[0]}`, found {', '.join(found) or 'none'}")
+        raise DataError(f"{path}: expected an array `{absent[0]}`, found {', '.join(found) or 'none'}")
     return arrays

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from sparsefed.core.errors import DataError
+from sparsefed.core.text import amount
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.formats.leaf import LeafUser, halved, hold_out, leaf_files, leaf_users, owners
 from sparsefed.data.formats.text import Words
@@ -54,8 +55,9 @@ def _read(paths: list[Path], words: Words, names: dict[str, int]) -> Split:
     for user in leaf_users(paths):
         x, y = _sequences(user, words)
         if parts and x.shape[1] != parts[0][0].shape[1]:
-            found = f"sequences of {x.shape[1]} words"
-            raise DataError(f"{user.path}: user {user.name!r} has {found}, others {parts[0][0].shape[1]}")
+            found = f"sequences of {amount(x.shape[1], 'word')}"
+            expected = f"expected sequences of {parts[0][0].shape[1]} like the others"
+            raise DataError(f"{user.path}: user {user.name!r}: {expected}, found {found}")
         parts.append((x, y))
         users.append(np.full(len(x), names.setdefault(user.name, len(names)), np.int32))
     if not parts:

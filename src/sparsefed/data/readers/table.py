@@ -12,6 +12,7 @@ from pydantic import Field
 from sparsefed.core.errors import DataError
 from sparsefed.core.places import found, searched
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.formats.arrays import as_classes, as_inputs, as_users
 from sparsefed.data.formats.files import read_text
@@ -69,7 +70,7 @@ class _Table(Data):
 
     def _table(self, path: Path) -> Any:
         if not found(path).is_file():
-            raise DataError(f"{searched(path)}: no such file")
+            raise DataError(f"{searched(path)}: no such file, expected a table in CSV or Parquet")
         return self.read(found(path))
 
     def _features(self, table: Any) -> torch.Tensor:
@@ -85,10 +86,11 @@ class _Table(Data):
 
     def _column(self, table: Any, name: str) -> np.ndarray:
         if name not in table.column_names:
-            raise DataError(f"{self.path}: no column `{name}`, found {', '.join(table.column_names)}")
+            raise DataError(f"{self.path}: expected a column `{name}`, found {', '.join(table.column_names)}")
         column = table.column(name)
         if column.null_count:
-            raise DataError(f"{self.path}: {column.null_count} values of column `{name}` are missing")
+            found = f"found {amount(column.null_count, 'missing value')}"
+            raise DataError(f"{self.path}: expected a value of column `{name}` in every row, {found}")
         values = column.to_numpy()
         return values.astype(str) if values.dtype == object else values
 
@@ -110,7 +112,7 @@ class Csv(_Table):
         try:
             return csv.read_csv(io.BytesIO(text.encode()), parse_options=options)
         except pa.ArrowException as problem:
-            raise DataError(f"{path}: not a table ({problem})") from None
+            raise DataError(f"{path}: expected a table, found something else ({problem})") from None
 
 
 class Parquet(_Table):
@@ -126,4 +128,4 @@ class Parquet(_Table):
         try:
             return parquet.ParquetFile(path).read()
         except (pa.ArrowException, OSError) as problem:
-            raise DataError(f"{path}: not a Parquet file ({problem})") from None
+            raise DataError(f"{path}: expected a Parquet file, found something else ({problem})") from None
