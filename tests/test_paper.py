@@ -110,8 +110,11 @@ def test_the_list_and_the_report_tell_what_was_found_beside_what_is_printed(
     found = simulate(cell.experiment, "runs")["test_accuracy"]
     code, out, _ = command("paper")
     assert code == 0
-    assert f"    smoke: 1 of 2 runs; Baseline {found:.1f} (paper 76.57)" in out
+    assert "\n    smoke: 1 of 2 runs\n" in out
     assert len(re.findall("^(?:table|figure) ", out, re.M)) == len(ITEMS)
+    told = next(row for row in json.loads(command("paper", "--json")[1]) if row["item"] == "table 15")
+    number = {"row": "Baseline", "column": "", "metric": "test_accuracy", "paper": "76.57"}
+    assert told["smoke"]["found"] == [{**number, "found": f"{found:.1f}"}]
     assert command("report", "15", "--scale", "smoke", "--out", "t.md")[0] == 0
     assert re.search(rf"\| Baseline \| {found:.1f} \| 76.57 \|", (tmp_path / "t.md").read_text())
 

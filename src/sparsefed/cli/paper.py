@@ -21,7 +21,7 @@ def paper(*, runs: Runs = Path("runs"), json_: AsJson = False) -> None:
         Print the list as JSON, with the remarks on the paper's numbers.
 
     """
-    from sparsefed.paper import SCALES
+    from sparsefed.paper import SCALES, read_scale
     from sparsefed.paper.progress import overview
 
     rows = overview(runs)
@@ -31,15 +31,16 @@ def paper(*, runs: Runs = Path("runs"), json_: AsJson = False) -> None:
         say(f"{row['item']}: {row['title'].partition(': ')[2]}")
         for scale in SCALES:
             if row[scale]["ended"]:
-                say(f"    {scale}: {row[scale]['ended']} of {row[scale]['runs']} runs{_told(row[scale])}")
+                say(f"    {scale}: {row[scale]['ended']} of {row[scale]['runs']} runs")
+                for line in _told(row[scale]) if read_scale(scale).evidence else []:
+                    say(f"        {line}")
     say("\nsparsefed table 2 --scale smoke, sparsefed figure 5 --scale smoke; other scales: small, paper")
 
 
-def _told(state: dict[str, Any]) -> str:
+def _told(state: dict[str, Any]) -> list[str]:
     """The numbers beside the paper's, for the first metric of which there are any."""
-    shown = [one for one in state["found"] if one["metric"] == state["found"][0]["metric"]]
-    told = [
-        f"{one['row']}{', ' + one['column'] if one['column'] else ''} {one['found']} (paper {one['paper']})"
-        for one in shown
+    return [
+        f"{one['row']}{', ' + one['column'] if one['column'] else ''}: {one['found']} (paper {one['paper']})"
+        for one in state["found"]
+        if one["metric"] == state["found"][0]["metric"]
     ]
-    return "; " + ", ".join(told) if told else ""

@@ -41,6 +41,8 @@ class Scale(Spec):
 
     about: str
     """What it is for, in a sentence."""
+    evidence: bool = True
+    """Whether its numbers say anything about the paper's."""
     seeds: list[Annotated[int, Field(ge=0)]]
     """Every cell is run once for each."""
     settings: dict[str, Setting]
