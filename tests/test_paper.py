@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 from published import leaf_comments, official
 
 import sparsefed as sf
 from sparsefed.federation.round import run_round
-from sparsefed.paper import SCALES, find_item, items, read_scale
+from sparsefed.paper import SCALES, draw, find_item, items, read_scale
 from sparsefed.paper.items import Name, multiplied
+from sparsefed.paper.pictures import unbeaten
 from sparsefed.runs import simulate as simulation
 from sparsefed.runs.simulate import play, simulate
 
@@ -164,3 +166,28 @@ def test_reddit_as_leaf_prepares_it_is_what_its_figure_needs(tmp_path: Path, mon
         (folder / f"reddit_0_{part}.json").write_text(json.dumps(content))
     few = ("attack.presence.round=2", "attack.objective.points=4", "model.embedding=8", "model.hidden=8")
     assert simulate(shortened("10", "clip 3", *few))["clients"] == 6
+
+
+@pytest.mark.parametrize(
+    ("number", "series"),
+    [("2", ["cross-silo", "cross-device"]), ("5", ["Clipping", "noise on the sum", "noise on the step"])],
+)
+def test_a_figure_has_a_series_per_column_where_rows_set_its_axis_and_per_row_elsewhere(
+    number: str, series: list[str], tmp_path: Path
+):
+    table = find_item("figure", number).at("smoke")
+    results = [
+        (cell, {"test_accuracy_rest": 90.0 - place, "attack_accuracy": 2.0 * place, "oif": 0.1 * place})
+        for place, cell in enumerate(table.cells())
+    ]
+    draw(table, results, tmp_path / "f.svg")
+    drawn = re.findall("<!-- (.*?) -->", (tmp_path / "f.svg").read_text())
+    assert drawn[-len(series) :] == series
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_a_frontier_joins_the_points_that_no_other_beats(points: list[tuple[int, int]]):
+    def beaten(one: tuple[int, int]) -> bool:
+        return any(other != one and other[0] >= one[0] and other[1] >= one[1] for other in points)
+
+    assert set(unbeaten(points)) == {point for point in points if not beaten(point)}

@@ -15,7 +15,7 @@ from sparsefed.runs.record import Outcome
 from sparsefed.runs.results import METRICS
 from sparsefed.runs.tables import Cell
 
-__all__ = ["draw"]
+__all__ = ["draw", "unbeaten"]
 
 MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"}
 """Series of one color are told apart by their dashes, and points have none."""
@@ -40,7 +40,7 @@ def draw(table: Scaled, results: Results, path: Path) -> None:
         for panel, metric in zip(panels, metrics, strict=True):
             points = [(row[table.over], row[metric]) for row in curve.rows if row.get(metric) is not None]
             if table.over in METRICS:
-                panel.plot(*_axes(_unbeaten(points)), color=color, ls=dashes, lw=1.4)
+                panel.plot(*_axes(unbeaten(points)), color=color, ls=dashes, lw=1.4)
                 look["ls"] = ""
             panel.plot(*_axes(sorted(points)), **look)
         handles.append(panels[0].get_lines()[-1])
@@ -48,6 +48,9 @@ def draw(table: Scaled, results: Results, path: Path) -> None:
         panel.set(xlabel=heading(table.over), ylabel=heading(metric))
         if table.over not in METRICS:
             panel.set_xscale("log")
+            panel.minorticks_off()
+            ticks = sorted({row[table.over] for curve in series for row in curve.rows})
+            panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=30)
         panel.grid(alpha=0.3)
     legend(figure, handles, [curve.name for curve in series])
     title(figure, f"{table.title}, seed {table.seeds[0]}")
@@ -73,7 +76,7 @@ def _axes(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _unbeaten(points: Sequence[Point]) -> list[Point]:
+def unbeaten(points: Sequence[Point]) -> list[Point]:
     """The points with which an attacker wins most for what it costs: none has more of both."""
     best: list[Point] = []
     for point in sorted(points, reverse=True):
