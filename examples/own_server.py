@@ -2,7 +2,7 @@
 
     python examples/own_server.py server.npz
 
-Run it twice: the second run goes on where the first stopped.
+Run it twice: the second run resumes where the first stopped.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The parts of one's own in examples/ do what their pages say, and docs/extending.md shows the same files."""
+"""The user-defined parts in examples/ do what their pages say, and docs/extending.md shows the same files."""
 
 import re
 from pathlib import Path

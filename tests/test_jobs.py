@@ -1,4 +1,4 @@
-"""Runs side by side are the same runs, and can be stopped like a single one."""
+"""Parallel runs are the same runs, and can be stopped like a single one."""
 
 import json
 import os

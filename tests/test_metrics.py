@@ -138,7 +138,7 @@ def test_a_diverged_run_boasts_no_accuracy():
     ("labels", "accuracy", "loss", "avoided"),
     [
         ([0] * 884 + [1] * 116, 99.6, 0.02, 96.6),  # two classes, one of them rare: a good model
-        ([0] * 884 + [1] * 116, 88.4, 0.4, 0.0),  # the same, always naming the commonest
+        ([0] * 884 + [1] * 116, 88.4, 0.4, 0.0),  # the same, always naming the most common
         ([0] * 5 + [1] * 5, 40.0, 0.7, -20.0),
         (list(range(10)), 10.0, 2.3, 0.0),
         (list(range(10)), 100.0, 0.0, 100.0),
@@ -147,7 +147,7 @@ def test_a_diverged_run_boasts_no_accuracy():
         ([1, 1, 1], 100.0, 0.0, math.nan),  # nothing to avoid
     ],
 )
-def test_the_error_avoided_is_that_of_the_commonest_label(
+def test_the_error_avoided_is_that_of_the_most_common_label(
     labels: list[Any], accuracy: float, loss: float, avoided: float
 ):
     found = error_avoided(torch.tensor(labels), accuracy, loss)

@@ -36,7 +36,7 @@ def main(folder: Path, rounds: int = 4) -> None:
     plain = FedAvgRecipe(name="fedavg", num_rounds=2, **shared)
     print(f"FedAvg, after round 2: {accuracy(plain, folder):.1f} % of the test digits", flush=True)
     checkpoint = folder / "server.safetensors"
-    for total in (2, rounds):  # the second job goes on after the first
+    for total in (2, rounds):  # the second job resumes after the first
         robust = RobustRecipe(RULES, checkpoint=checkpoint, num_rounds=total, name=f"robust{total}", **shared)
         print(
             f"SparseFed, after round {total}: {accuracy(robust, folder):.1f} % of the test digits", flush=True

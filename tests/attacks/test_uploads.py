@@ -122,7 +122,7 @@ def test_an_attack_on_a_model_with_dropout_is_reproducible():
 
 
 class Crafting(Method):
-    """What a user's own method may hand in."""
+    """What a user's own method may return."""
 
     rows: int
     gradients: bool = False

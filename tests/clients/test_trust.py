@@ -1,4 +1,4 @@
-"""A model that the batched engine would get wrong is computed another way, with one warning."""
+"""A model for which the batched engine gives wrong numbers is computed another way, with one warning."""
 
 import gc
 import math

@@ -78,7 +78,7 @@ class _InCohort(Presence):
     """How many clients of a cohort attack, drawn anew for every round; the others are honest."""
 
     def compromised(self, clients: int, seed: int) -> np.ndarray:
-        """No client is the attacker's for good."""
+        """No client is permanently compromised."""
         return np.zeros(clients, bool)
 
     def drawn(self, cohort: ClientIds, round: int, seed: int) -> np.ndarray:

@@ -73,7 +73,7 @@ class View(NamedTuple):
     """θ₀, the first broadcast."""
     objective: Objective
     auxiliary: Auxiliary | None
-    """The points to get wrong; None if the objective has none (untargeted)."""
+    """The points to have misclassified; None if the objective has none (untargeted)."""
     memory: Any
     """What the attacker remembers of earlier rounds (`Method.init`, `Method.learn`)."""
     honest: Updates | None

@@ -29,7 +29,7 @@ def softmax_lipschitz(scale: float) -> float:
 
 
 class Oracle(NamedTuple):
-    """What is known of 𝒢 in a round: by how much honest updates change when the model moves."""
+    """The constants of 𝒢 in a round: by how much honest updates change when the model moves."""
 
     coordinate: float
     """c: any coordinate of the mean update changes by at most c ‖θ − θ*‖₁."""

@@ -62,8 +62,8 @@ def convex_radii(
 
     `smoothness` is ℓ of the mean loss of a round, `budget` its ℓ2 poison (`budget.l2_budget`), `memory`
     bounds ‖W‖₂ (`error_bound_l2`; 0 for the plain mean), `stiffness` is the anchor's η, with which a step is
-    a contraction and the mean's radius at most budget/η for good (`docs/anchor.md`). Raises SpecError where
-    some λ_t > 2/(ℓ + η).
+    a contraction and the mean's radius at most budget/η in every round (`docs/anchor.md`). Raises SpecError
+    where some λ_t > 2/(ℓ + η).
     """
     lrs = learning_rates(lrs)
     stiffness = per_round("stiffness", stiffness, len(lrs))

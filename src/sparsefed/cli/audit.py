@@ -1,4 +1,4 @@
-"""The command that asks how poisonable a model is."""
+"""The command that measures how easily a model is poisoned."""
 
 from pathlib import Path
 from typing import Annotated

@@ -29,7 +29,7 @@ def leader(*, state: Path, listen: str, helper: str, certificate: Path, key: Pat
     Parameters
     ----------
     state
-        The folder that holds the rounds; a server that is started again goes on from it.
+        The folder that holds the rounds; a server that is started again resumes from it.
     listen
         Where to listen, such as 127.0.0.1:8443.
     helper
@@ -60,7 +60,7 @@ def helper(*, state: Path, listen: str, certificate: Path, key: Path, authority:
     Parameters
     ----------
     state
-        The folder that holds the rounds; a server that is started again goes on from it.
+        The folder that holds the rounds; a server that is started again resumes from it.
     listen
         Where to listen, such as 127.0.0.1:8444.
     certificate

@@ -1,1 +1,1 @@
-"""What everything else stands on: specs, errors, seeds, shapes, atomic files, memory."""
+"""Leaf modules that everything else imports: specs, errors, seeds, shapes, atomic files, memory."""

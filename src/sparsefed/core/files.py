@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: write beside, flush to disk, rename."""
+"""Files that are either whole or absent: write beside, flush to disk, rename."""
 
 import os
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ class AutoMemory(NamedTuple):
 
 
 class AutoSparseFed(Defense):
-    """SparseFed with the least k that loses at most `max_loss` of the first round's mean update.
+    """SparseFed with the smallest k that loses at most `max_loss` of the first round's mean update.
 
     k is chosen once and kept. It rests on what the first round's clients send, clipped; where that is
     not to be trusted, choose k beforehand with `sparsefed choose-k`.

@@ -100,8 +100,9 @@ class Defense(Spec, family=True):
     ) -> dict[str, float]:
         """What the step from `updates` to `delta` and the new memory `state` did, in numbers.
 
-        `kept` and `dropped` are in updates, counting parts of updates as parts. With `honest`, the number
-        of honest clients, which come first, `compromised_kept` says how much of the others got in.
+        `kept` is how many of the updates let in the rule used, part of one counting as that part, and
+        `dropped` how many it did not; rejected ones are in neither. `support` is how many coordinates moved.
+        With `honest`, the number of honest clients, which come first, `compromised_kept` counts the others.
         Costs a pass over `delta`, and for rules that compare clients some milliseconds: what the step
         found out about `updates` is remembered there, and coordinates are sampled.
         """

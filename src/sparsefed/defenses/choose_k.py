@@ -1,4 +1,4 @@
-"""Choosing k (Appendix B.1.5, Algorithm 11): the least k whose top k lose little of a gradient's ℓ1 mass.
+"""Choosing k (Appendix B.1.5, Algorithm 11): the smallest k whose top k lose little of a gradient's ℓ1 mass.
 
 The listing compares an absolute ℓ1 loss with a fraction, starts at d/d and scans upwards in steps of d/r
 although the text says binary search. Here the loss is relative, the search is binary and exact, and the
@@ -20,7 +20,7 @@ class Choice(NamedTuple):
     """A k for one model and its clients, and what it loses."""
 
     k: int
-    """The least k that loses at most `max_loss`."""
+    """The smallest k that loses at most `max_loss`."""
     loss: float
     """ω_k, the share of the ℓ1 mass that it loses."""
     scanned_k: int

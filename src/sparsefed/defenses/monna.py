@@ -1,4 +1,4 @@
-"""MoNNA: the mean of what is nearest to one's own update (Farhadkhani et al., ICML 2023)."""
+"""MoNNA: the mean of what is nearest to the server's own update (Farhadkhani et al., ICML 2023)."""
 
 from typing import ClassVar
 

@@ -48,7 +48,7 @@ NO_ATTACK = "the server rejects them all, which is no attack"
 
 
 def check_device(device: str) -> None:
-    """Refuse a GPU that is not there."""
+    """Refuse a GPU that is not available."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SpecError(
             f"expected a device that is available, found `{device}`: this machine's PyTorch sees no GPU"

@@ -30,9 +30,9 @@ class Evaluation(NamedTuple):
     loss: float
     """Mean cross entropy on the test set."""
     error_avoided: float
-    """Percent of the errors of always naming the commonest label that the model avoids, outside the auxiliary
-    points; of a language model, percent of the cross entropy of the labels' frequencies. NaN where there is
-    nothing to avoid."""
+    """Percent of the errors of always naming the most common label that the model avoids, outside the
+    auxiliary points; of a language model, percent of the cross entropy of the labels' frequencies. NaN where
+    there is nothing to avoid."""
     accuracy_by_class: list[float]
     """Percent of each class's test points outside the auxiliary ones, NaN for a class that has no others;
     empty for a language model."""

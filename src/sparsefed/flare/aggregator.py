@@ -22,7 +22,7 @@ class RobustAggregator(ModelAggregator):
 
     A result that is a second one, of another round, a difference rather than a model, or not of the server's
     names and shapes is left out. A round with fewer usable updates than the rules need leaves the model as it
-    is. With `checkpoint`, the state is on disk after every round, and another job goes on after the last one.
+    is. With `checkpoint`, the state is on disk after every round, and another job resumes after the last one.
     """
 
     def __init__(self, rules: Rules | dict[str, Any], checkpoint: str | None = None) -> None:

@@ -34,7 +34,7 @@ class RobustStrategy(FedAvg):
     Nodes send their models, and each counts once, whatever example count it claims. A reply that is late,
     replayed, a second one, or not a model of the server's names and shapes is left out. A round with fewer
     usable updates than `least`, or than the defense needs, leaves the model as it is. With `checkpoint`, the
-    state is on disk after every round, and a server that is started again goes on after the last one, to the
+    state is on disk after every round, and a server that is started again resumes after the last one, to the
     same bits as if it had never stopped.
 
     The nodes are told λ of the round as `lr` and its number as `server-round`. `rules` are further keys of

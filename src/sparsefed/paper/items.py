@@ -100,7 +100,7 @@ class Scaled(Table):
     """What each column begins with: the paper's setting, and what the scale makes of it."""
 
     def excuses(self, problem: SparseFedError) -> bool:
-        """Data that are not there are a dash: nobody has all of them."""
+        """Missing data are a dash: nobody has all of them."""
         return isinstance(problem, NoDataError)
 
     def layers(self, row: str, column: str) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""Reading what people hand in as a round's updates: matrices, lists of vectors, lists of layers.
+"""Reading a round's updates in every usual form: matrices, lists of vectors, lists of layers.
 
 A matrix is the caller's own and is refused as a whole if it is none. In a list every item is a client's: one
 that does not fit costs that client its round, never the others theirs.

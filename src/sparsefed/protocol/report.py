@@ -17,7 +17,7 @@ class ClientReport(NamedTuple):
     """One client's update in one round."""
 
     client: Any
-    """The caller's own id, or the position in what was handed in."""
+    """The caller's own id, or the position in the list of updates."""
     norm: float
     """ℓ2 norm as sent; NaN where there is none."""
     clip: float

@@ -1,4 +1,4 @@
-"""Everything that is known of one run, a line each."""
+"""The settings and results of one run, a line each."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def details(experiment: "Experiment", result: Row | None, rows: list[Row]) -> Table:
-    """Everything that is known of one run, a line each."""
+    """The settings and results of one run, a line each."""
     parts = ("data", "partition", "model", "clients", "schedule", "clip", "defense", "attack")
     lines = [(key, _brief(getattr(experiment, key))) for key in parts]
     clients = f" of {result['clients']:,}" if result else ""

@@ -127,7 +127,7 @@ def numbers(key: str, values: list[Any]) -> list[str]:
 
 
 def _percent(key: str) -> bool:
-    return "accuracy" in key or key.startswith(("stealth_loss", "seconds"))
+    return "accuracy" in key or key.startswith(("stealth_loss", "error_avoided", "seconds"))
 
 
 def table(title: str, columns: dict[str, str], rows: list[Row]) -> Fitted:

@@ -1,4 +1,4 @@
-"""All cells of a table, one by one or side by side: a cell that fails does not stop the others."""
+"""All cells of a table, one by one or in parallel: a cell that fails does not stop the others."""
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
@@ -30,7 +30,7 @@ def run_cells(
 ) -> Generator[tuple[Cell, Outcome], None, None]:
     """Run every cell that has not run yet; yields each cell with its result, or with why it has none.
 
-    Equal cells are one run, and those whose data are not there end before all others. With several `jobs`,
+    Equal cells are one run, and those whose data are missing end before all others. With several `jobs`,
     each runs in a process of its own; with the address of a `cluster`, on one of its workers; else `follow`
     sees every round. `threads` is as for `simulate`. Raises `RunError` before anything runs where files have
     changed since some cells were made, naming all of them; with `fresh` those are run again.
@@ -68,7 +68,7 @@ def _followed(cell: Cell, runs: Path, fresh: bool, threads: int | None, follow: 
 
 
 def _lacks(experiment: Experiment, runs: Path) -> NoDataError | None:
-    """Why the data of a run that has not ended cannot be read, where the files are not there."""
+    """Why the data of a run that has not ended cannot be read, where the files are missing."""
     if Record(runs, experiment).has_ended:
         return None
     try:

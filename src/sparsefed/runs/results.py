@@ -55,7 +55,7 @@ METRICS = (
 
 LEARNED = 5.0
 """Percent of the errors of a guess that a model must avoid to count as trained; the best guess is to name the
-commonest label. Where that is the best that anyone can do, the outcome says no more than this."""
+most common label. Where that is the best that anyone can do, the outcome says no more than this."""
 
 
 def is_ruined(fed: Federation, state: ServerState, row: Row) -> bool:

@@ -8,7 +8,7 @@
     [rows.NAME]         # more changes; `without = ["attack"]` removes keys
     [reported.NAME]     # what the paper prints for a row, one text per metric; or, by column, several
 
-Cells are ordinary runs, so a table that was stopped goes on where it was and costs nothing twice.
+Cells are ordinary runs, so an interrupted table resumes and no run is made twice.
 `docs/tables.md` tells more.
 """
 
@@ -88,7 +88,7 @@ class Table(Spec):
                 yield Cell(row, column, name, read_from(experiment.but(seed=seed), origin_of(experiment)))
 
     def excuses(self, problem: SparseFedError) -> bool:
-        """Whether a cell may end so without the table having failed: never, in a table of one's own."""
+        """Whether a cell may end so without the table having failed: never, in a table of your own."""
         return False
 
     def layers(self, row: str, column: str) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""A server's state and its file: whatever stops the server, the next one goes on after the last round."""
+"""A server's state and its file: whatever stops the server, the next one resumes after the last round."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ class Keeper:
     def __init__(
         self, rules: Rules, arrays: Mapping[str, np.ndarray], checkpoint: Path | str | None = None
     ) -> None:
-        """Start from the model `arrays`, or go on from `checkpoint` where that file is there.
+        """Start from the model `arrays`, or resume from `checkpoint` where that file exists.
 
         Raises `RunError` where the file is another server's, damaged, or in use by another process.
         """

@@ -1,4 +1,4 @@
-"""An attack made for the anchor: compute the model that can be held for good, and pull towards it for ever.
+"""An attack made for the anchor: compute the model that can be held forever, and keep pulling towards it.
 
 Under an anchor the model settles where honest updates, hostile ones and the pull balance. The attackers play
 those rounds ahead on their own devices' data and send, in every round, the direction to where they end:

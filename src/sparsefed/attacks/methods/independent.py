@@ -21,7 +21,7 @@ class Independent(Method):
     method: Method
     """What each attacker does."""
     shards: int = Field(default=1, gt=0)
-    """Into how many parts the auxiliary set is cut; client i holds part i modulo `shards`, for good."""
+    """Into how many parts the auxiliary set is cut; client i always holds part i modulo `shards`."""
 
     @model_validator(mode="after")
     def _no_common_memory(self) -> Self:

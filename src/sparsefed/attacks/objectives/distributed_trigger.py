@@ -17,7 +17,7 @@ class DistributedTrigger(TriggerBackdoor):
     """The patch is cut into horizontal strips; training image i carries strip i modulo `parts`.
 
     Success is measured with the whole patch. With `Independent(method, shards)` and as many shards as parts
-    each attacker has one strip for good, which is DBA; with a colluding method every attacker trains on all.
+    each attacker keeps its strip, which is DBA; with a colluding method every attacker trains on all.
     """
 
     size: int = Field(default=4, gt=0)

@@ -1,4 +1,4 @@
-"""Targeted model poisoning: chosen test points get wrong labels (Bhagoji et al., 2019; Section 3.2)."""
+"""Targeted model poisoning: chosen test points are misclassified (Bhagoji et al., 2019; Section 3.2)."""
 
 from abc import abstractmethod
 
