@@ -33,11 +33,20 @@ def past_runs(runs: Path) -> list[Row]:
             continue
         tree, ended = readable[folder]
         names = _names(tree)
-        what = ", ".join(f"{key} {value}" for key, value in told[folder].items())
+        what = ", ".join(f"{key} {value}" for key, value in sorted(told[folder].items(), key=_telling))
         rows.append(
             {"run": str(folder), "what": what or brief(tree), **names, "settings": told[folder], **ended}
         )
     return rows
+
+
+TELLING = ("defense", "attack", "clip", "anchor", "data", "model", "partition")
+"""What tells runs apart best; a line that is cut begins with it."""
+
+
+def _telling(setting: tuple[str, str]) -> int:
+    part = setting[0].partition(".")[0]
+    return TELLING.index(part) if part in TELLING else len(TELLING)
 
 
 def brief(tree: Tree) -> str:

@@ -103,8 +103,8 @@ def refuse_stale(records: Iterable[Record]) -> None:
     if found:
         folders = ", ".join(str(folder) for folder in dict.fromkeys(folder for folder, _ in found))
         files = ", ".join(dict.fromkeys(name for _, names in found for name in names))
-        have = "this run was" if len(found) == 1 else "these runs were"
-        again = "`--fresh` runs them again with the new files, another `--runs` keeps both"
+        have, them = ("this run was", "it") if len(found) == 1 else ("these runs were", "them")
+        again = f"`--fresh` makes {them} again with the new files, another `--runs` keeps both"
         raise RunError(f"{files} changed since {have} made: {folders}; {again}")
 
 
