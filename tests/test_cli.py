@@ -1,6 +1,7 @@
 """The command line, run as a person runs it; every command of the README stands here."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -219,6 +220,19 @@ def test_a_cell_that_fails_is_named_beside_the_others_results(call: Any, here: P
     assert "- row `bad`, seed 3: \\`rows.bad.defense.k\\`: expected at most" in printed
     complaint = "`rows.bad.defense.k`: expected at most the model's 650 parameters, found 99999"
     assert err.splitlines()[-1] == f"sparsefed: t.toml: row `bad`, seed 3: {complaint}"
+
+
+def test_only_the_cells_that_are_asked_for_run_and_the_others_are_shown_as_they_are(call: Any, here: Path):
+    (here / "t.toml").write_text(TABLE.replace("99999", "9"))
+    code, printed, _ = call("table", "t.toml", "--only", "good")
+    assert code == 0
+    assert re.search(r"\| good \| .* \| 1 \| \w", printed)
+    assert re.search(r"\| bad \| .* \| 0 \| not run \|", printed)
+    printed = call("table", "t.toml", "--only", "bad", "--only", "seed 3")[1]
+    assert "not run" not in printed
+    assert call("table", "t.toml", "--only", "worse")[2].splitlines()[-1] == (
+        "sparsefed: t.toml: --only: expected words of a cell such as row `good`, seed 3, found worse"
+    )
 
 
 def test_an_empty_folder_of_runs_is_no_mistake(call: Any):

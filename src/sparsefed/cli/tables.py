@@ -28,6 +28,7 @@ from sparsefed.cli.parts import (
     say_json,
     write,
 )
+from sparsefed.core.errors import SpecError
 from sparsefed.core.text import amount
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def table(
     *,
     scale: AtScale = None,
     set_: Set = [],
+    only: Annotated[list[str], Parameter(negative="")] = [],
     runs: Runs = Path("runs"),
     out: Out = None,
     plot: Plot = None,
@@ -77,6 +79,9 @@ def table(
         The size of a table of the paper: `smoke` takes seconds, `small` two cores, `paper` a GPU.
     set_
         Change a key in every cell, such as `--set rounds=100`; may be repeated.
+    only
+        Run only cells whose row, column or seed has these words, such as `--only "seed 0"`; may be repeated.
+        Others are shown as far as they have run.
     runs
         The folder that holds the runs.
     out
@@ -107,7 +112,8 @@ def table(
     keep_memory()
     plan = table_of(kind, what, scale, set_)
     with named(what):
-        results = run_all(list(plan.cells()), runs, jobs, threads, fresh, cluster)
+        wanted, others = _parted(list(plan.cells()), only)
+        results = run_all(wanted, runs, jobs, threads, fresh, cluster) + _ended(others, runs)
     lines = summary(plan, results)
     for line in lines:
         mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
@@ -196,6 +202,22 @@ def run_all(  # noqa: PLR0917
         done = list(counted(len(cells), ended, names, shown=jobs > 1 or cluster is not None, known=known))
     found = {cell.name: end for cell, end in done}
     return [(cell, found[cell.name]) for cell in cells]  # whichever ended first
+
+
+def _parted(cells: "list[Cell]", only: list[str]) -> "tuple[list[Cell], list[Cell]]":
+    """The cells whose names have all of the words, and the others; raises `SpecError` where none has."""
+    wanted = [cell for cell in cells if all(words in cell.name for words in only)]
+    if not wanted:
+        raise SpecError(f"--only: expected words of a cell such as {cells[0].name}, found {', '.join(only)}")
+    names = {cell.name for cell in wanted}
+    return wanted, [cell for cell in cells if cell.name not in names]
+
+
+def _ended(cells: "list[Cell]", runs: Path) -> "list[tuple[Cell, Outcome]]":
+    from sparsefed.runs.record import Record
+
+    found = ((cell, Record(runs, cell.experiment).result) for cell in cells)
+    return [(cell, result) for cell, result in found if result is not None]
 
 
 def _each_run(plan: "Table", results: "list[tuple[Cell, Outcome]]", runs: Path) -> "list[Row]":

@@ -13,8 +13,6 @@ from sparsefed.runs.tables import Cell, Table, summary
 
 __all__ = ["Entry", "Sheet", "as_csv", "as_latex", "as_markdown", "of_folder", "of_table"]
 
-NOT_RUN = "not run"
-
 
 class Entry(NamedTuple):
     """One line of a report."""
@@ -68,7 +66,7 @@ def of_table(table: Table, runs: Path) -> Sheet:
             Entry(
                 name=[line["row"], *([line["column"]] if columns else [])],
                 n=line["n"],
-                outcome=line["outcome"] or NOT_RUN,
+                outcome=line["outcome"],
                 means=[value["mean"] for value in values],
                 spreads=[value["sd"] for value in values],
                 reported=[value["reported"] or "" for value in values],

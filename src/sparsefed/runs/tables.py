@@ -171,7 +171,7 @@ def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
             found = [end for _, end in mine if not isinstance(end, SparseFedError)]
             line: Row = {"row": row, "column": column, "seeds": table.seeds, "n": len(found)}
             outcomes = {_told(end) for _, end in mine}
-            line |= {"outcome": ", ".join(sorted(outcomes)), "failed": failed}
+            line |= {"outcome": ", ".join(sorted(outcomes)) or "not run", "failed": failed}
             for metric in table.metrics:
                 line[metric] = _spread([result.get(metric) for result in found])
                 line[metric]["reported"] = table.printed(row, column, metric)
