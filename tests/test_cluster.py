@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import safetensors.torch
 import small
+import torch
 
 import sparsefed as sf
 from sparsefed.core.places import look_beside
@@ -88,6 +92,66 @@ def test_a_table_runs_on_a_cluster(cluster: Any, tmp_path: Path, capsys: pytest.
         cli.main([*words, "--cluster", cluster.scheduler_address])
     assert end.value.code in (None, 0)
     assert [len(line["run"]) for line in json.loads(capsys.readouterr().out)] == [2, 2]
+
+
+GRID = """
+seeds = [0]
+compromised = [0.1]
+vary = { "clip.norm" = [0.1, 1.0] }
+
+[base]
+rounds = 200
+cohort = 10
+data = { type = "Digits" }
+partition = { type = "IID", clients = 50 }
+model = { type = "Linear" }
+schedule = { type = "Constant", value = 0.1 }
+defense = { type = "Mean" }
+
+[base.attack]
+objective = { type = "Targeted", points = 10 }
+presence = { type = "Pool", clients = 5 }
+method = { type = "PGD", local_lr = 0.1 }
+
+[defenses.clip]
+clip = { type = "FixedClip", norm = 1.0 }
+
+[defenses.SparseFed]
+clip = { type = "FixedClip", norm = 1.0 }
+defense = { type = "SparseFed", k = 5 }
+"""
+
+
+def states(runs: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return {
+        str(path.relative_to(runs)): safetensors.torch.load_file(path)
+        for path in runs.glob("**/state.safetensors")
+    }
+
+
+@pytest.mark.parametrize("words", [["frontier"], ["tune", "--max-loss", "90"]], ids=["frontier", "tune"])
+def test_a_search_on_a_cluster_that_loses_a_worker_comes_to_the_bits_of_the_local_pool(
+    words: list[str], cluster: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "grid.toml").write_text(GRID)
+    shared = [sys.executable, "-m", "sparsefed", *words, "grid.toml", "--budget", "100", "--json"]
+    pipes = {"cwd": tmp_path, "text": True, "stdout": subprocess.PIPE}
+    there = ["--cluster", cluster.scheduler_address, "--runs", "there"]
+    with subprocess.Popen([*shared, *there], **pipes) as command:
+        while not list(tmp_path.glob("there/**/rounds.jsonl")):
+            assert command.poll() is None
+            time.sleep(0.05)
+        with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+        told = command.communicate(timeout=300)[0]
+    assert command.returncode == 0
+    local = subprocess.run([*shared, "--jobs", "2", "--runs", "here"], **pipes, check=True, timeout=300)
+    assert json.loads(told) == json.loads(local.stdout)
+    found, expected = states(tmp_path / "there"), states(tmp_path / "here")
+    assert len(found) > 8
+    assert found.keys() == expected.keys()
+    for run, tensors in expected.items():
+        assert all(torch.equal(found[run][name], tensor) for name, tensor in tensors.items()), run
 
 
 def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
