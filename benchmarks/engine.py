@@ -150,14 +150,14 @@ def peak_megabytes(prepare: Callable[[Work], Contender]) -> float:
 
 def peak_of(prepare: Callable[[], Contender]) -> float:
     """Peak memory, in MiB, of three runs of a contender beyond what the process held before the first."""
-    run, before = prepare(), _status("VmRSS")
+    run, before = prepare(), status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     for _ in range(3):
         run()
-    return _status("VmHWM") - before
+    return status("VmHWM") - before
 
 
-def _status(field: str) -> float:
+def status(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 

@@ -1,7 +1,7 @@
 """A round on two processes against one, as `torchrun` would start them, and what cutting into blocks costs.
 
-Every contender is one process or two, each with one thread. `python -m benchmarks ranks` needs two free cores to
-show a gain: `load_before` in the results says how busy the machine was.
+Every contender is one process or two, each with one thread. Two free cores are needed to show a gain:
+`load_before` in the results says how busy the machine was.
 """
 
 import atexit
@@ -37,7 +37,7 @@ with launched() as ranks, computing_with(1):
 
 
 def contender(spec: list[str], processes: int, rounds: int) -> Contender:
-    """Processes that compute some rounds together each time they are asked; 0 stands for one without blocks."""
+    """Processes that compute rounds together each time they are asked; 0 stands for one without blocks."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     children = []
