@@ -1,8 +1,8 @@
 """What a server pays for a cohort that grows: one step of every rule on 100 to a million updates.
 
 `python -m benchmarks.scale` gives every rule a process of its own with one thread, updates of 10,000 numbers
-(a hundred for a million updates, so that the matrix stays at 400 MB), and a minute. It prints a Markdown table
-of seconds and of the memory beside the matrix, and adds lines to `benchmarks/results/scale.jsonl`.
+(a hundred for a million updates, so that the matrix stays at 400 MB), and a minute. It prints a table of
+seconds and of the memory beside the matrix, and adds lines to `benchmarks/results/scale.jsonl`.
 """
 
 import json
