@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from every_defense import Poisonous
 
 import sparsefed as sf
-from sparsefed.core.ranks import BLOCKS, Ranks, cut
+from sparsefed.core.ranks import BLOCKS, Ranks, cut, launched
 
 HERE = Path(__file__).parent
 
@@ -121,6 +122,25 @@ def test_in_blocks_the_round_is_the_same_but_for_the_last_bits(
         )
         assert same.diagnosis == pytest.approx(report.diagnosis, rel=1e-3)
     torch.testing.assert_close(again.params, state.params, rtol=1e-4, atol=1e-6)
+
+
+def test_where_there_are_gpus_each_process_has_its_own_and_they_talk_through_nccl(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is none in this test: it says what PyTorch is asked for."""
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: asked.append(backend))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(dist, "rendezvous", lambda _: iter([(dist.HashStore(), 3, 4)]))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with launched() as ranks:
+        assert ranks is not None
+        assert (ranks.rank, ranks.size) == (3, 4)
+    assert asked == [1, "cpu:gloo,cuda:nccl"]
 
 
 def test_blocks_do_not_depend_on_the_number_of_processes(one_process: Ranks) -> None:

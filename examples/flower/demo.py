@@ -113,7 +113,7 @@ class Run:
     def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
         self.child, self.log, self.shown = child, log, 0
 
-    def until(self, text: str, seconds: float = 300) -> None:
+    def until(self, text: str, seconds: float = 600) -> None:
         """Wait until the run has said `text`, or has ended."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demonstration that has ended; `told` is what it said."""
     folder = tmp_path_factory.mktemp("demo")
     words = [sys.executable, str(EXAMPLE / "demo.py"), str(folder)]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=600, check=True).stdout
+    told = subprocess.run(words, capture_output=True, text=True, timeout=2000, check=True).stdout
     (folder / "told").write_text(told)
     return folder
 

@@ -34,4 +34,4 @@ def main(grid: Grid, context: Context) -> None:
         return MetricRecord({"accuracy": float(hits.mean())})
 
     start = {"weight": Array(np.zeros((64, 10), np.float32)), "bias": Array(np.zeros(10, np.float32))}
-    strategy.start(grid, ArrayRecord(start), int(config["rounds"]), timeout=90, evaluate_fn=accuracy)
+    strategy.start(grid, ArrayRecord(start), int(config["rounds"]), timeout=600, evaluate_fn=accuracy)

@@ -126,7 +126,7 @@ def launched() -> Iterator[Ranks | None]:
     store, rank, size = next(dist.rendezvous("env://"))
     if size > BLOCKS:
         raise SpecError(f"expected at most {BLOCKS} processes, as many as there are blocks, found {size}")
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    dist.init_process_group(_backend(), store=store, rank=rank, world_size=size)
     ranks = Ranks(rank, size, store)
     try:
         yield ranks
@@ -137,9 +137,17 @@ def launched() -> Iterator[Ranks | None]:
     dist.destroy_process_group()
 
 
+def _backend() -> str:
+    """Gloo for tensors on CPUs and, where there are GPUs, NCCL for those on this process's own."""
+    if not torch.cuda.is_available():
+        return "gloo"
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    return "cpu:gloo,cuda:nccl"
+
+
 def _talk(exchange: Callable[[], Any]) -> None:
     try:
         exchange()
-    except RuntimeError:  # gloo's own words name a socket
+    except RuntimeError:  # gloo's own words name a socket, NCCL's an internal error
         again = "what was saved is untouched; the same command resumes it, also with other processes"
         raise RunError(f"another process of this run has ended; {again}") from None
