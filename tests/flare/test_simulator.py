@@ -53,7 +53,7 @@ folder = sys.argv[1]
 recipe = RobustRecipe(
     RULES.but(least=2),
     checkpoint=folder + "/server.safetensors",
-    timeout=20,
+    timeout=40,
     name="hostile",
     num_rounds=2,
     min_clients=5,
@@ -66,7 +66,7 @@ recipe.execute(SimEnv(num_clients=5, workspace_root=folder))
 
 def job(words: list[str]) -> str:
     return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=600, check=True
+        [sys.executable, *words], capture_output=True, text=True, timeout=2000, check=True
     ).stdout
 
 
