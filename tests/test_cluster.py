@@ -100,7 +100,7 @@ compromised = [0.1]
 vary = { "clip.norm" = [0.1, 1.0] }
 
 [base]
-rounds = 200
+rounds = 30
 cohort = 10
 data = { type = "Digits" }
 partition = { type = "IID", clients = 50 }
