@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -122,6 +123,14 @@ defense = { type = "SparseFed", k = 5 }
 """
 
 
+@contextmanager
+def closing_with(command: "subprocess.Popen[str]") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        command.kill()
+
+
 def states(runs: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {
         str(path.relative_to(runs)): safetensors.torch.load_file(path)
@@ -137,7 +146,7 @@ def test_a_search_on_a_cluster_that_loses_a_worker_comes_to_the_bits_of_the_loca
     shared = [sys.executable, "-m", "sparsefed", *words, "grid.toml", "--budget", "100", "--json"]
     pipes = {"cwd": tmp_path, "text": True, "stdout": subprocess.PIPE}
     there = ["--cluster", cluster.scheduler_address, "--runs", "there"]
-    with subprocess.Popen([*shared, *there], **pipes) as command:
+    with subprocess.Popen([*shared, *there], **pipes) as command, closing_with(command):
         while not list(tmp_path.glob("there/**/rounds.jsonl")):
             assert command.poll() is None
             time.sleep(0.05)
