@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -25,6 +24,34 @@ from sparsefed.runs.record import Record
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: make test-deploy")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Dask leaves sockets to the collector
+
+
+GRID = """
+seeds = [0]
+compromised = [0.1]
+vary = { "clip.norm" = [0.1, 1.0] }
+
+[base]
+rounds = 12
+cohort = 10
+data = { type = "Digits" }
+partition = { type = "IID", clients = 50 }
+model = { type = "Linear" }
+schedule = { type = "Constant", value = 0.1 }
+defense = { type = "Mean" }
+
+[base.attack]
+objective = { type = "Targeted", points = 10 }
+presence = { type = "Pool", clients = 5 }
+method = { type = "PGD", local_lr = 0.1 }
+
+[defenses.clip]
+clip = { type = "FixedClip", norm = 1.0 }
+
+[defenses.SparseFed]
+clip = { type = "FixedClip", norm = 1.0 }
+defense = { type = "SparseFed", k = 5 }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,45 +114,14 @@ def test_parts_of_your_own_and_errors_reach_the_caller(cluster: Any, tmp_path: P
 def test_a_table_runs_on_a_cluster(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from sparsefed import cli
 
-    example = (Path(__file__).parents[1] / "examples" / "digits.toml").read_text()
-    base = re.sub(r"^\[", "[base.", re.sub("rounds = .*", "rounds = 3", example), flags=re.M)
-    table = (
-        f'title = "t"\nseeds = [0, 1]\nmetrics = ["loss"]\n[base]\n{base}\n[rows.a]\n[rows.b]\ncohort = 9\n'
-    )
+    base = GRID[GRID.index("[base]") : GRID.index("[defenses.clip]")]
+    table = f'title = "t"\nseeds = [0, 1]\nmetrics = ["loss"]\n{base}\n[rows.a]\n[rows.b]\ncohort = 9\n'
     (tmp_path / "table.toml").write_text(table)
     words = ["table", str(tmp_path / "table.toml"), "--runs", str(tmp_path / "runs"), "--json"]
     with pytest.raises(SystemExit) as end:
         cli.main([*words, "--cluster", cluster.scheduler_address])
     assert end.value.code in (None, 0)
     assert [len(line["run"]) for line in json.loads(capsys.readouterr().out)] == [2, 2]
-
-
-GRID = """
-seeds = [0]
-compromised = [0.1]
-vary = { "clip.norm" = [0.1, 1.0] }
-
-[base]
-rounds = 12
-cohort = 10
-data = { type = "Digits" }
-partition = { type = "IID", clients = 50 }
-model = { type = "Linear" }
-schedule = { type = "Constant", value = 0.1 }
-defense = { type = "Mean" }
-
-[base.attack]
-objective = { type = "Targeted", points = 10 }
-presence = { type = "Pool", clients = 5 }
-method = { type = "PGD", local_lr = 0.1 }
-
-[defenses.clip]
-clip = { type = "FixedClip", norm = 1.0 }
-
-[defenses.SparseFed]
-clip = { type = "FixedClip", norm = 1.0 }
-defense = { type = "SparseFed", k = 5 }
-"""
 
 
 @contextmanager
