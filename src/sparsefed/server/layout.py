@@ -71,7 +71,8 @@ class Layout:
         if not isinstance(arrays, Mapping):
             return f"expected arrays by their names, found {named_type(arrays)}"
         try:
-            return self._read(arrays, row)
+            problem = self._read(arrays, row)
+            return problem and one_line(problem)  # names and types are the node's own words
         except Exception as problem:  # a mapping, or an array, may be anyone's code
             return f"expected arrays that can be read, found some that cannot ({type(problem).__name__})"
 
@@ -81,7 +82,7 @@ class Layout:
             missing = [name for name in expected if name not in names]
             unknown = sorted(map(one_line, names - set(expected)))
             found = f"without {', '.join(missing)}" if missing else f"{', '.join(unknown)} beside them"
-            return one_line(f"expected the arrays {', '.join(expected)}, found them {found}")
+            return f"expected the arrays {', '.join(expected)}, found them {found}"
         for name, place in self.arrays(row).items():
             if name in self.fixed:
                 continue
