@@ -151,7 +151,7 @@ def test_an_attack_that_cannot_be_is_refused_before_anything_runs(
 
 
 def test_what_colluders_remember_cannot_be_independent():
-    with pytest.raises(sf.SpecError, match="attackers can use alone, found SlowDrip.., which colludes"):
+    with pytest.raises(sf.SpecError, match=r"attackers can use alone, found SlowDrip\(\), which colludes"):
         Independent(method=SlowDrip())
 
 
