@@ -80,3 +80,10 @@ def test_no_two_lines_of_a_picture_look_alike(defenses: list[str]):
 def test_a_defense_has_one_color_in_every_picture():
     assert [color for color, _ in styles(["Krum", "SparseFed"])] == [color_of("Krum"), color_of("SparseFed")]
     assert next(styles(["SparseFed"]))[0] == color_of("SparseFed")
+
+
+def test_a_defense_keeps_its_color_where_every_run_has_a_panel_of_its_own():
+    columns = {name: [Curve("run", name, ROWS)] for name in ("Mean, anchored", "Mean")}
+    figure = plots._apart(columns, ["test_accuracy"])
+    lines = figure.subfigs[0].axes[0].get_lines()[-2:]
+    assert [line.get_color() for line in lines] == [color_of(name) for name in columns]

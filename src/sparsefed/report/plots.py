@@ -128,8 +128,7 @@ def _apart(columns: Columns, metrics: list[str]) -> Any:
             for curve in next(iter(columns.values())):
                 panel.plot(*curve.points(metric), color=GRAY, lw=0.6, alpha=0.6, zorder=1)
             own = [curve for curves in columns.values() for curve in curves if curve.name == name]
-            looks = [(PALETTE[place % len(PALETTE)], "-") for place in range(len(own))]
-            _lines(panel, own, metric, looks if len(columns) > 1 else None)
+            _lines(panel, own, metric)
             panel_title(panel, name, 27)
             panel.set_ylim(_limits(columns, metric))
             round_axis(panel, last)
@@ -145,11 +144,9 @@ def _apart(columns: Columns, metrics: list[str]) -> Any:
     return figure
 
 
-def _lines(
-    panel: Any, curves: Sequence[Curve], metric: str, looks: list[tuple[str, str]] | None = None
-) -> list[tuple[float, float, str, str]]:
+def _lines(panel: Any, curves: Sequence[Curve], metric: str) -> list[tuple[float, float, str, str]]:
     """Draw the runs of a panel; gives the ends of their lines."""
-    looks = looks or list(styles(curve.defense for curve in curves))
+    looks = list(styles(curve.defense for curve in curves))
     for curve, (color, dashes) in zip(curves, looks, strict=True):
         rounds, values = curve.points(metric)
         marker = "o" if len(rounds) == 1 else ""
