@@ -90,17 +90,19 @@ def test_a_loop_of_your_own_survives_whatever_its_clients_send(hostile: list[tup
     clients, sent, claims = ["ann", "bob"], list(rows), [2, 1]
     for client, update, claim in hostile:
         clients, sent, claims = [*clients, client], [*sent, update], [*claims, claim]
-    for known in ({"like": np.zeros(9)}, {"size": 9}):
-        updates = sf.dense(sent, weights=claims, clients=clients, **known).admitted(1.0)
+    for updates in (
+        sf.dense(sent, weights=claims, clients=clients, like=np.zeros(9)).admitted(1.0),
+        sf.dense(sent, weights=claims, clients=clients, size=9).admitted(1.0),
+    ):
         report = updates.report()
         assert len(report) == len(sent)
         assert [line.problem for line in report[:2]] == ["", ""]
         assert np.allclose(updates.rows()[:2].numpy(), rows)
         assert all(str(line).isprintable() for line in report)
         rule = sf.Mean()
-        delta, _ = rule.step(updates, rule.init(np.zeros(9)))
-        assert np.isfinite(delta).all()
-        assert np.linalg.norm(delta) <= 1 + 1e-6
+        delta, _ = rule.step(updates, rule.init(torch.zeros(9, dtype=torch.float64)))
+        assert bool(delta.isfinite().all())
+        assert float(delta.norm()) <= 1 + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,9 @@ def _as_rows(poison: Any) -> Matrix | None:
     """What a method returned as a matrix of real numbers; None where it is none."""
     if isinstance(poison, np.ndarray) and poison.dtype.kind in "fiub":
         poison = torch.from_numpy(poison)
-    real = isinstance(poison, Tensor) and poison.ndim == 2 and not poison.is_complex()
-    return poison if real else None
+    if isinstance(poison, Tensor) and poison.ndim == 2 and not poison.is_complex():
+        return poison
+    return None
 
 
 def first_memory(part: Spec, memory: Any) -> Any:

@@ -77,7 +77,7 @@ def rehearse(toy: Experiment) -> None:
             warnings.simplefilter("error", MisshapenUploads)
             _, report = run_round(fed, fed.initial_state)
     except MisshapenUploads as problem:
-        raise SpecError(f"{problem} (a round in miniature has {fed.network.size} parameters)") from None
+        raise SpecError(f"{problem} (in a round in miniature)") from None
     except MISTAKES as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}, line {place.lineno}"

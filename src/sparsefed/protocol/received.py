@@ -18,7 +18,7 @@ from sparsefed.core.types import Matrix
 
 __all__ = ["Received", "as_tensor", "read_updates", "shapes_of"]
 
-Shapes: TypeAlias = tuple[tuple[int | None, ...], ...]
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -85,7 +85,7 @@ def _read_list(updates: Sequence[Any], size: int | None, shapes: Shapes | None) 
         if _shapes(layers) == shapes or (shapes is None and _numbers(layers) == size):
             vectors.append(torch.cat([layer.flatten().to(layers[0].device) for layer in layers]))
         else:
-            right = f"{amount(size, 'number')}" if shapes is None else _shown(shapes)
+            right = f"{amount(size or 0, 'number')}" if shapes is None else _shown(shapes)
             problems[position] = f"expected {right}, found {_shown(_shapes(layers))}"
     present = [position for position in sound if position not in problems]
     return Received(_stacked(vectors, size), np.array(present, np.int64), problems)

@@ -285,7 +285,7 @@ def dense(
     where nothing can be made of the updates, the weights or the ids.
     """
     shapes = None if like is None else shapes_of(like)
-    sizes = None if shapes is None else tuple(map(math.prod, shapes))
+    sizes = None if shapes is None else tuple(math.prod(shape) for shape in shapes)
     read = read_updates(updates, size if sizes is None else sum(sizes), shapes)
     count = len(read.present) + len(read.problems)
     ids = read_ids(clients, count)
