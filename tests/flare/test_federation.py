@@ -217,6 +217,7 @@ MALFORMED: dict[str, Callable[..., Any]] = {
     "complex": with_arrays(lambda a, d: a.update(bias=np.zeros(7, complex))),
     "words": with_arrays(lambda a, d: a.update(bias=np.array(["x"] * 7))),
     "objects": with_arrays(lambda a, d: a.update(bias=np.array([None] * 7))),
+    "records": with_arrays(lambda a, d: a.update(bias=np.zeros(7, [("x" * 500, "f4")]))),
     "numbers": with_arrays(lambda a, d: a.update(scale=3.0)),
     "lists": with_arrays(lambda a, d: a.update(bias=[0.0] * 7)),
     "nested": with_arrays(lambda a, d: a.update(bias={"bias": np.zeros(7)})),
