@@ -11,7 +11,8 @@ from benchmarks.harness import Contender, Goal, Row
 from sparsefed.defenses import Bulyan, Krum, Median, SparseFed, TrimmedMean
 from sparsefed.defenses.sparsefed import Memory
 from sparsefed.kernels import CountSketch, top_k
-from sparsefed.protocol.updates import Dense, dense
+from sparsefed.protocol.dense import dense
+from sparsefed.protocol.updates import Dense
 
 RESNET9 = 6_568_640
 CLIENTS, F = 100, 20

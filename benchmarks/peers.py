@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.harness import Contender, Goal, Row, Skip
 from benchmarks.kernels import CLIENTS, RESNET9, F, vector
 from sparsefed.defenses import Krum, Median, TrimmedMean
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 
 @lru_cache

@@ -10,8 +10,9 @@ from hypothesis import given, strategies as st
 import sparsefed as sf
 from sparsefed.clients import LocalData, Work
 from sparsefed.clients.loop import Loop
+from sparsefed.protocol.joined import Joined
 from sparsefed.protocol.lazy import Lazy
-from sparsefed.protocol.updates import Dense, Joined, Updates
+from sparsefed.protocol.updates import Dense, Updates
 
 MATRICES = st.tuples(st.integers(1, 8), st.integers(1, 12), st.integers(0, 2**31))
 

@@ -98,6 +98,9 @@ from .protocol.clips import (
     QuantileClip as QuantileClip,
     Unclipped as Unclipped,
 )
+from .protocol.dense import (
+    dense as dense,
+)
 from .protocol.schedules import (
     Constant as Constant,
     Schedule as Schedule,
@@ -105,7 +108,6 @@ from .protocol.schedules import (
 )
 from .protocol.updates import (
     Updates as Updates,
-    dense as dense,
 )
 from .runs.simulate import (
     play as play,

@@ -10,7 +10,7 @@ import pytest
 import reference_implementations
 
 from sparsefed.attacks import ALIE, IPM
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ from sparsefed.attacks import (
 )
 from sparsefed.defenses import Krum, SparseFed
 from sparsefed.federation.round import Federation, run_round
-from sparsefed.protocol.updates import Dense, Joined
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense
 
 WIDTHS = (64, 16, 10)
 PRECISE = {"precision": "float64"}

@@ -49,7 +49,8 @@ from sparsefed.attacks.methods.poisoned_fl import follows
 from sparsefed.data import Digits
 from sparsefed.defenses import Krum
 from sparsefed.federation.round import Federation, run_round
-from sparsefed.protocol.updates import Dense, Joined
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense
 
 WIDTHS = (64, 16, 10)
 FREE = {"precision": "float64", "clip": sf.Unclipped(), "defense": sf.Mean()}

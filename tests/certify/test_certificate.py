@@ -17,6 +17,7 @@ from sparsefed.attacks import (
     Pool,
     SemanticBackdoor,
     Targeted,
+    TriggerBackdoor,
 )
 from sparsefed.certify import OncePerEpoch, SampledPool, Study, WorstCase, certificate
 from sparsefed.certify.report import certificate_table, plot_certificate, power
@@ -76,7 +77,11 @@ SERVERS = {
 
 
 def attack(name: str, presence=None) -> Attack:
-    objective = SemanticBackdoor(source=7, target=1) if name == "LabelFlip" else Targeted(points=20)
+    needed = {
+        "LabelFlip": SemanticBackdoor(source=7, target=1),
+        "A3FL": TriggerBackdoor(target=1, points=20),
+    }
+    objective = needed.get(name, Targeted(points=20))
     return Attack(objective=objective, presence=presence or Pool(clients=4), method=METHODS[name])
 
 

@@ -28,7 +28,7 @@ from sparsefed.defenses import (
     MultiKrum,
     TrimmedMean,
 )
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 CASES = 1000
 

@@ -21,7 +21,9 @@ from sparsefed.defenses import (
     SparseFed,
     TrimmedMean,
 )
-from sparsefed.protocol.updates import Dense, Joined, dense
+from sparsefed.protocol.dense import dense
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense
 
 N, D = 13, 60
 KEPT = [

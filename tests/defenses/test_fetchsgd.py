@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from sparsefed.core.errors import SpecError
 from sparsefed.defenses import FetchSGD, PaperFetchSGD, SparseFed
 from sparsefed.kernels import CountSketch
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 
 def matrices_of(sketch: CountSketch) -> np.ndarray:

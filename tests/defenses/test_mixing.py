@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 import sparsefed as sf
 from sparsefed.defenses import ARC, NNM, Bucketing, FLTrust, Krum, Mean, Median, SparseFed, TrimmedMean
 from sparsefed.defenses.mixing import Before
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 seeds = st.integers(0, 2**32 - 1)
 every_one = pytest.mark.parametrize("rule", [Bucketing(size=3), NNM(f=2), ARC(f=2)], ids=repr)

@@ -28,7 +28,7 @@ from sparsefed.defenses import (
     SignMajority,
 )
 from sparsefed.defenses.noise import NoiseMemory, normal
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 seeds = st.integers(0, 2**32 - 1)
 D = 12

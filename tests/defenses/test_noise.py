@@ -15,7 +15,7 @@ from sparsefed.defenses import GaussianNoise, LiteralNoise, Mean
 from sparsefed.defenses.privacy import Guarantee, gaussian_delta, gaussian_epsilon
 from sparsefed.federation.round import Federation
 from sparsefed.protocol.clips import QuantileClip
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 from sparsefed.runs.results import exposure
 
 SIZE = 40_000

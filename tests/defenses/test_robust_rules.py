@@ -18,7 +18,7 @@ from sparsefed.defenses import (
     PaperKrum,
     TrimmedMean,
 )
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 RULES = [
     Mean(),

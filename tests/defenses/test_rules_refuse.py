@@ -28,7 +28,7 @@ from sparsefed.defenses import (
     SparseFed,
     TrimmedMean,
 )
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 LEAST = [
     (Mean(), 1),

@@ -18,7 +18,7 @@ from sparsefed.defenses import (
     ZeroMasking,
 )
 from sparsefed.defenses.choose_k import least_k, loss_curve
-from sparsefed.protocol.updates import dense
+from sparsefed.protocol.dense import dense
 
 K, RHO, SIZE, ROUNDS = 4, 0.9, 23, 12
 Listing = Callable[[list[np.ndarray], int, float, list[float]], Iterator[np.ndarray]]

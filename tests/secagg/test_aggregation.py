@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 import sparsefed as sf
 from sparsefed.defenses import FetchSGD, Krum, Mean
 from sparsefed.federation.round import Federation, run_round
-from sparsefed.protocol.updates import Joined, dense
+from sparsefed.protocol.dense import dense
+from sparsefed.protocol.joined import Joined
 from sparsefed.secagg import FixedPoint
 
 

@@ -17,7 +17,8 @@ from sparsefed.core.types import Vector
 from sparsefed.federation.checks import left_alone, next_memory, number, numbers, rule_step, uploads
 from sparsefed.federation.federation import Federation, ServerState
 from sparsefed.protocol.aside import NOTHING, Aside
-from sparsefed.protocol.updates import Dense, Joined, Updates
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = ["Federation", "RoundReport", "ServerState", "run_round"]
 

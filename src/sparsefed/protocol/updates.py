@@ -6,7 +6,7 @@ A defense asks only for what it needs (a mean, norms, inner products, rows), so 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -19,11 +19,10 @@ from sparsefed.core.text import amount
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
 from sparsefed.protocol.aside import NOTHING, Aside
-from sparsefed.protocol.claims import doubled, read_claims, read_ids, read_weights
-from sparsefed.protocol.received import read_updates, shapes_of
+from sparsefed.protocol.claims import read_weights
 from sparsefed.protocol.report import ClientReport, Roll
 
-__all__ = ["Dense", "Joined", "Updates", "check_clip", "clip_factors", "dense", "shares_of"]
+__all__ = ["Dense", "Updates", "check_clip", "clip_factors", "shares_of"]
 
 
 def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
@@ -231,91 +230,3 @@ def _wide(matrix: Matrix) -> Matrix:
     if matrix.dtype in (torch.float32, torch.float64):
         return matrix
     return matrix[:1].float().expand(len(matrix), -1) if _is_one_row_repeated(matrix) else matrix.float()
-
-
-class Joined(Updates):
-    """Two groups of updates seen as one: the first group's clients come first."""
-
-    def __init__(self, first: Updates, second: Updates) -> None:
-        if first.size != second.size:
-            raise UpdateError(f"expected updates of {first.size} parameters to join, found {second.size}")
-        self.first, self.second = first, second
-        self.count, self.size = first.count + second.count, first.size
-
-    def norms(self) -> PerClient:
-        return torch.cat([self.first.norms(), self.second.norms()])
-
-    def admitted(self, clip_norm: float = math.inf) -> "Joined":
-        return Joined(self.first.admitted(clip_norm), self.second.admitted(clip_norm))
-
-    def sum(self) -> Vector:
-        return self.first.sum() + self.second.sum()
-
-    @cached_property
-    def _dense(self) -> Dense:
-        return self.first.as_dense().stacked(self.second.as_dense(), self.norms())
-
-    def as_dense(self) -> Dense:
-        self._dense.aside = self.aside
-        return self._dense
-
-
-def dense(
-    updates: Any,
-    weights: Any = None,
-    clients: Sequence[Any] | np.ndarray | None = None,
-    size: int | None = None,
-    *,
-    like: Any = None,
-    own: Any = None,
-    layers: Sequence[int] | None = None,
-) -> Dense:
-    """A round's updates for your own training loop.
-
-    `updates` is a matrix of floats `[clients, params]`, or a list with a vector or a list of layer arrays for
-    each client; NumPy arrays and tensors alike. `like` is your model as a vector or as a list of its arrays:
-    updates must have its shapes. `size` is how many parameters an update must have, in arrays of any shape.
-    Without either, the shapes that most clients of a list sent are the right ones.
-
-    `weights` is how much each client counts in the mean, such as its number of examples. Rules that compare
-    clients or add noise refuse weights. `clients` are your own ids for the report, by default positions.
-
-    A client is left out, and `report()` says why, if its item of a list has another shape or is not made of
-    floats, if its weight is not finite or below 0, and if its id stands there already. Raises `UpdateError`
-    where nothing can be made of the updates, the weights or the ids.
-    """
-    shapes = None if like is None else shapes_of(like)
-    sizes = None if shapes is None else tuple(math.prod(shape) for shape in shapes)
-    read = read_updates(updates, size if sizes is None else sum(sizes), shapes)
-    count = len(read.present) + len(read.problems)
-    ids = read_ids(clients, count)
-    claims, problems = (None, {}) if weights is None else read_claims(weights, count)
-    read = read.without({**problems, **doubled(ids)})
-    left_out = {position: (math.nan, problem) for position, problem in read.problems.items()}
-    roll = Roll(ids, read.present, None, left_out)
-    if claims is not None:
-        claims = claims[torch.from_numpy(read.present)].to(read.matrix.device)
-    layers = sizes if layers is None and shapes is not None and len(shapes) > 1 else layers
-    numbers = None if clients is None else _numbers(ids, read.present)
-    beside = Aside(numbers, _own(own, read.matrix), _layers(layers, read.matrix), count)
-    return Dense(read.matrix, weights=claims, roll=roll, aside=beside)
-
-
-def _numbers(ids: list[Any], present: np.ndarray) -> np.ndarray | None:
-    whole = all(isinstance(name, int | np.integer) and abs(int(name)) < 1 << 63 for name in ids)
-    return np.array(ids, np.int64)[present] if whole else None
-
-
-def _own(own: Any, matrix: Matrix) -> Vector | None:
-    if own is None:
-        return None
-    found = read_updates([own], matrix.shape[1]).matrix
-    if len(found) == 0 or not all_finite(found):
-        raise UpdateError(f"`own`: expected {matrix.shape[1]} finite numbers, found something else")
-    return found[0].to(matrix)
-
-
-def _layers(layers: Sequence[int] | None, matrix: Matrix) -> tuple[int, ...] | None:
-    if layers is not None and sum(layers) != matrix.shape[1]:
-        raise UpdateError(f"`layers`: expected sizes that add up to {matrix.shape[1]}, found {sum(layers)}")
-    return None if layers is None else tuple(layers)

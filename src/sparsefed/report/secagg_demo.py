@@ -22,9 +22,10 @@ from sparsefed.federation.round import Federation
 from sparsefed.models import Linear
 from sparsefed.protocol.aggregation import Pine
 from sparsefed.protocol.clips import FixedClip
+from sparsefed.protocol.dense import dense
 from sparsefed.protocol.schedules import Constant
 from sparsefed.protocol.sealed import Released
-from sparsefed.protocol.updates import Updates, dense
+from sparsefed.protocol.updates import Updates
 from sparsefed.report.secagg_servers import Servers, patiently
 from sparsefed.secagg import Rejected
 from sparsefed.secagg.cheats import WRAPPING, HonestFlags, LyingFlags, Unchecked

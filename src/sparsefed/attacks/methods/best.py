@@ -12,7 +12,8 @@ from sparsefed.attacks.objectives.base import Objective
 from sparsefed.attacks.view import Grant, Server, View
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.types import Matrix, Vector
-from sparsefed.protocol.updates import Dense, Joined
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense
 
 __all__ = ["Best", "Trials"]
 

@@ -11,7 +11,8 @@ from sparsefed.attacks.base import Method, project
 from sparsefed.attacks.view import Grant, View
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.types import Matrix, Vector
-from sparsefed.protocol.updates import Dense, Joined, Updates
+from sparsefed.protocol.joined import Joined
+from sparsefed.protocol.updates import Dense, Updates
 
 __all__ = ["AgainstRule", "Deviation"]
 
