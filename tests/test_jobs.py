@@ -87,8 +87,8 @@ def test_a_table_finishes_its_other_cells_and_says_which_failed_and_why(tmp_path
         ("large", 0, [0, 1]),
     ]
     told = table_page(table, lines, {}, "")
-    assert "- row `large`, seed 0: " in told
-    assert "expected at most the 100 clients that there are, found 101" in told
+    assert "row `large`, seed 0" in told
+    assert told.count("expected at most the 100 clients that there are, found 101") == 1
 
 
 @pytest.mark.parametrize("seeds", ["[0, 1]", "[0]"], ids=["all busy", "one process idle"])

@@ -1,5 +1,8 @@
 """How many threads a run computes with."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,23 @@ def test_a_run_that_resumes_keeps_its_threads(tmp_path: Path):
         assert torch.get_num_threads() == 3
     assert begun_with(first) == 2
     assert sf.simulate(experiment, tmp_path)["environment"]["threads"] == 2
+
+
+def test_a_run_computes_with_the_threads_that_it_was_given_from_its_first_kernel_on(tmp_path: Path):
+    """Numba sets the runtime that it shares with PyTorch to its own number when it starts."""
+    script = (
+        "import numba, small, sparsefed as sf, torch\n"
+        "from pathlib import Path\n"
+        f"result = sf.simulate(small.experiment(rounds=2), Path({str(tmp_path)!r}), threads=1)\n"
+        "assert numba.config.NUMBA_NUM_THREADS > 1\n"
+        "print(result['environment']['threads'], torch.get_num_threads())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"},
+    )
+    assert told.stdout.split() == ["1", "2"]

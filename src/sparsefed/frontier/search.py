@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Generator, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +14,8 @@ from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
 from sparsefed.frontier.study import Question, Study, Trial, searches_in, storage_in
-from sparsefed.runs.cluster import on_cluster
-from sparsefed.runs.jobs import attempted, side_by_side
+from sparsefed.runs.cells import run_each
 from sparsefed.runs.record import Record, Row
-from sparsefed.runs.simulate import simulate
 
 __all__ = ["LOSSES", "Progress", "frontier", "searched"]
 
@@ -209,24 +206,15 @@ class _Work:
                     free.add(key)
                 yield key, experiment
 
-        for key, result in self._run(watched()):
+        where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
+        for key, outcome in run_each(watched(), self.runs, **where):
             now = time.monotonic()
             self.studies[0].charge(key not in free, now - before)
             before = now
-            yield key, result
+            yield key, None if isinstance(outcome, SparseFedError) else outcome
 
     def _cached(self, experiment: Experiment) -> bool:
         return Record(self.runs, experiment).has_ended
-
-    def _run(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
-        if self.cluster is not None:
-            outcomes = on_cluster(feed, self.runs, self.cluster, self.threads)
-        elif self.jobs > 1:
-            outcomes = side_by_side(feed, self.runs, self.jobs, self.threads)
-        else:
-            outcomes = ((key, attempted(partial(simulate, each, self.runs))) for key, each in feed)
-        for key, outcome in outcomes:
-            yield key, None if isinstance(outcome, SparseFedError) else outcome
 
 
 class _Finalist(NamedTuple):

@@ -130,14 +130,24 @@ def threads(work: int) -> Iterator[int]:
 
 @contextmanager
 def kernels_on(count: int) -> Iterator[None]:
-    """Inside, compiled kernels have so many threads; free where they have already. Forked, they have one."""
-    if _Process.forked or (before := numba.get_num_threads()) == count:
+    """Inside, compiled kernels have so many threads; free where they have already. Forked, they have one.
+
+    Both libraries share a runtime, whose number of threads numba sets to its own: PyTorch's is kept.
+    """
+    if _Process.forked:
         yield
         return
-    torch_threads = torch.get_num_threads()
-    numba.set_num_threads(count)
+    torch_threads, before = torch.get_num_threads(), numba.get_num_threads()
+    _set_threads(count, torch_threads)
     try:
         yield
     finally:
-        numba.set_num_threads(before)
-        torch.set_num_threads(torch_threads)  # numba has set the runtime that both share to its own
+        _set_threads(before, torch_threads)
+
+
+def _set_threads(numba_threads: int, torch_threads: int) -> None:
+    """Each call takes as long as a small kernel: only where something changes."""
+    if numba.get_num_threads() != numba_threads:
+        numba.set_num_threads(numba_threads)
+    if torch.get_num_threads() != torch_threads:
+        torch.set_num_threads(torch_threads)

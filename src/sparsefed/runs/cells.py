@@ -7,12 +7,12 @@ from pathlib import Path
 from sparsefed.core.errors import NoDataError, RunError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.cluster import on_cluster
-from sparsefed.runs.jobs import attempted, side_by_side
+from sparsefed.runs.jobs import Named, attempted, side_by_side
 from sparsefed.runs.record import Outcome, Record, Row, refuse_stale
 from sparsefed.runs.simulate import finished, play
 from sparsefed.runs.tables import Cell
 
-__all__ = ["run_cells"]
+__all__ = ["run_cells", "run_each"]
 
 Follow = Callable[[Cell, Generator[Row, None, Row]], Row]
 """What exhausts the rows of a cell that runs in this process, and returns its result."""
@@ -46,25 +46,41 @@ def run_cells(
             del firsts[digest]
             yield from ((cell, problem) for cell in alike[digest])
     queue = ((digest, cell.experiment) for digest, cell in firsts.items())
-    if cluster is not None:
-        outcomes = on_cluster(queue, runs, cluster, threads, fresh)
-    elif jobs > 1:
-        outcomes = side_by_side(queue, runs, jobs, threads, fresh)
-    else:
-        outcomes = _one_by_one(firsts, runs, fresh, threads, follow)
-    for digest, outcome in outcomes:
+    watch = lambda digest, rows: follow(firsts[digest], rows)  # noqa: E731
+    ended = run_each(queue, runs, jobs=jobs, cluster=cluster, threads=threads, fresh=fresh, follow=watch)
+    for digest, outcome in ended:
         yield from ((cell, outcome) for cell in alike[digest])
 
 
-def _one_by_one(
-    cells: dict[str, Cell], runs: Path, fresh: bool, threads: int | None, follow: Follow
+def run_each(
+    experiments: Iterable[Named],
+    runs: Path,
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    threads: int | None = None,
+    fresh: bool = False,
+    follow: Callable[[str, Generator[Row, None, Row]], Row] = lambda _, rows: finished(rows),
 ) -> Generator[tuple[str, Outcome], None, None]:
-    for digest, cell in cells.items():
-        yield digest, attempted(partial(_followed, cell, runs, fresh, threads, follow))
+    """Run different experiments, where `run_cells` says; yields name and outcome of each when it ends."""
+    if cluster is not None:
+        yield from on_cluster(experiments, runs, cluster, threads, fresh)
+    elif jobs > 1:
+        yield from side_by_side(experiments, runs, jobs, threads, fresh)
+    else:
+        for name, experiment in experiments:
+            yield name, attempted(partial(_followed, name, experiment, runs, fresh, threads, follow))
 
 
-def _followed(cell: Cell, runs: Path, fresh: bool, threads: int | None, follow: Follow) -> Row:
-    return follow(cell, play(cell.experiment, runs, fresh, threads))
+def _followed(  # noqa: PLR0917
+    name: str,
+    experiment: Experiment,
+    runs: Path,
+    fresh: bool,
+    threads: int | None,
+    follow: Callable[[str, Generator[Row, None, Row]], Row],
+) -> Row:
+    return follow(name, play(experiment, runs, fresh, threads))
 
 
 def _lacks(experiment: Experiment, runs: Path) -> NoDataError | None:
