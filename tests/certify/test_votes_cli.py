@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, strategies as st
+
+from sparsefed.certify.votes.report import withstood_by_half
 
 ROOT = Path(__file__).parents[2]
 PLAN = """
@@ -90,3 +94,10 @@ def test_an_experiment_without_a_radius_is_told_of_the_votes(call: Any):
     code, _, err = call("certify", str(ROOT / "examples" / "digits.toml"), "--set", "model={type='MLP'}")
     assert code == 2
     assert "(`--groups 10`)" in err
+
+
+@given(st.lists(st.integers(-1, 9), min_size=1, max_size=20))
+def test_the_number_that_half_survives_is_the_largest_that_half_survives(survived: list[int]):
+    half = withstood_by_half(np.array(survived))
+    assert 2 * sum(m >= half for m in survived) >= len(survived)
+    assert 2 * sum(m > half for m in survived) < len(survived)

@@ -19,7 +19,7 @@ MARKS = {  # UTF-32 first: its little-endian mark begins like that of UTF-16
 
 def amount(count: int, noun: str) -> str:
     """`1 update`, `2 updates`."""
-    return f"{count} {plural(count, noun)}"
+    return f"{count:,} {plural(count, noun)}"
 
 
 def plural(count: float, noun: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsefed.certify.votes.plan import Finding, Plan
-from sparsefed.core.text import plural
+from sparsefed.core.text import amount, plural
 from sparsefed.report.colors import PALETTE
 from sparsefed.report.figures import blank_figure, legend, save, title
 
@@ -104,19 +104,25 @@ def shown(plan: Plan, findings: Sequence[Finding]) -> Group:
 def _sentences(named: dict[str, list[Finding]], clients: int) -> list[str]:
     best = max(named, key=lambda name: float(np.mean(_right(named[name][0]))))
     first = named[best][0]
-    median = int(np.median(_right(first)))
+    half = withstood_by_half(_right(first))
     points = f"percent of {len(first.labels):,} test points"
     lines = [f"Certified: {points} that are right whatever any m of {clients:,} clients send."]
-    if median >= 0:
-        lines.append(f"Half of the test points survive {median:,} compromised clients ({best}).")
+    if half > 0:
+        attackers = amount(half, "compromised client")
+        lines.append(f"At least half of the test points survive {attackers} ({best}).")
     else:
-        lines.append("No certificate protects half of the test points.")
+        lines.append("No certificate protects half of the test points from a single compromised client.")
     for name, seeds in named.items():
         one = alone(seeds)
         lines.append(
             f"{name}: {_models(seeds[0])}{_price(one, accuracy(seeds))}; {seeds[0].certified.rests_on}."
         )
     return lines
+
+
+def withstood_by_half(survived: np.ndarray) -> int:
+    """The largest number of compromised clients that at least half of the points survive."""
+    return int(np.sort(survived)[len(survived) // 2])
 
 
 def _models(finding: Finding) -> str:
