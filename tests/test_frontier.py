@@ -308,3 +308,16 @@ def test_the_usual_defenses_state_nothing_and_a_value_out_of_range_is_not_tried(
 def _written(path: Path, tree: dict) -> Path:
     path.write_text(tomli_w.dumps(tree))
     return path
+
+
+def test_what_was_only_searched_is_neither_ranked_nor_drawn_but_said(tmp_path: Path) -> None:
+    good, bad = Measured(95, 94, "PGD", 1, (7,)), Measured(90, 80, "PGD", 50, (0,))
+    points = [
+        Point("chosen points", 0.1, "searched", {"k": 1}, good, None, None),
+        Point("chosen points", 0.1, "reported", {"k": 2}, good, bad, None),
+    ]
+    assert [row["pareto"] for row in rows(points)] == [False, True]
+    page = markdown(plan(), points, "sparsefed frontier x.toml")
+    assert "The budget ended first: 1 point could not be reported (searched)." in page
+    plot_frontier(points, tmp_path / "f.svg")
+    assert "searched (not reported)" in (tmp_path / "f.svg").read_text()

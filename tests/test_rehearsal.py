@@ -67,7 +67,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("expression", "complaint"),
     [
-        ("-view.honest_mean", "`needs`: expected HONEST_UPDATES to read the honest updates"),
+        (
+            "-view.honest_mean",
+            "`needs`: expected `needs = sf.Grant.HONEST_UPDATES` in the class to read",
+        ),
         ("-view.honest.mean()", "own_parts.py, line 5: AttributeError: .* None unless `needs` declares them"),
         ("view.server.memory", "own_parts.py, line 5: AttributeError"),
         ("torch.zeros(3)", "own_parts.py, line 5: NameError: name 'torch' is not defined"),

@@ -15,7 +15,7 @@ from sparsefed.protocol.anchors import Anchor
 from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.updates import Updates
 
-__all__ = ["Grant", "Nothing", "Server", "View"]
+__all__ = ["Grant", "Nothing", "Server", "View", "lacks"]
 
 
 class Grant(Flag):
@@ -24,6 +24,12 @@ class Grant(Flag):
     NOTHING = 0
     HONEST_UPDATES = auto()
     SERVER_MEMORY = auto()
+
+
+def lacks(grant: Grant, why: str) -> SpecError:
+    """What to write in a method's class that reads more than it declares."""
+    names = " | ".join(f"sf.Grant.{part.name}" for part in grant)
+    return SpecError(f"`needs`: expected `needs = {names}` in the class {why}, found it missing")
 
 
 class Nothing(NamedTuple):
@@ -103,7 +109,7 @@ class View(NamedTuple):
     def honest_mean(self) -> Vector:
         """The mean of the honest updates; 0 in a round without honest clients."""
         if self.honest is None:
-            raise SpecError("`needs`: expected HONEST_UPDATES to read the honest updates, found less")
+            raise lacks(Grant.HONEST_UPDATES, "to read the honest updates")
         return _mean(self.honest, self.params)
 
     def own_mean(self, seed: int) -> Vector:

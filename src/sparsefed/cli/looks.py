@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "list_", "print_run", "show"]
 
+KEPT_APART = {"demo", "frontier", "votes"}
+"""Where commands keep what is theirs in a folder of runs."""
+
 
 def show(
     run: Path, *, runs: Runs = Path("runs"), plot: Plot = None, csv: AsCsv = False, json_: AsJson = False
@@ -80,8 +83,8 @@ def compare(
 
     others = [run for run in runs_ if run.exists() and not (run / "spec.json").is_file()]
     chosen = [run for run in runs_ if run not in others]
-    if others and chosen:
-        news(f"left out, as no runs: {', '.join(map(str, others))}")
+    if (strange := [other for other in others if other.name not in KEPT_APART]) and chosen:
+        news(f"left out, not runs: {', '.join(map(str, strange))}")
     records = [find_record(run, runs) for run in chosen or runs_]
     settings = differences([record.experiment.to_dict() for record in records])
     rows = [

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sparsefed.core.text import amount
 from sparsefed.core.toml import to_toml
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
@@ -19,12 +20,13 @@ _ARROW = {"arrowstyle": "->", "lw": 0.8}
 
 
 def rows(points: list[Point]) -> list[dict[str, Any]]:
-    """The points for machines, each marked if no other point of its question beats it."""
+    """The points for machines, each marked if it was reported and no other point of its question beats it."""
     best: dict[int, bool] = {}
     for group in _groups(points).values():
-        values = [(point.reported or point.searched).values for point in group]
-        best |= {id(point): keep for point, keep in zip(group, pareto(values), strict=True)}
-    return [point.to_dict(best[id(point)]) for point in points]
+        there = [(point, point.reported.values) for point in group if point.reported is not None]
+        keeps = pareto([values for _, values in there])
+        best |= {id(point): keep for (point, _), keep in zip(there, keeps, strict=True)}
+    return [point.to_dict(best.get(id(point), False)) for point in points]
 
 
 def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -> str:
@@ -40,6 +42,10 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         parts.append(f"Best unattacked test accuracy: {best:.1f} %.\n")
         parts.append(_held(group, best) + "\n")
         parts.append(_points(group) + "\n")
+        if left := [point for point in group if point.reported is None]:
+            names = ", ".join(dict.fromkeys(plain(point.defense) for point in left))
+            missing = f"{amount(len(left), 'point')} could not be reported ({names})"
+            parts.append(f"The budget ended first: {missing}. The same command with a larger one resumes.\n")
     parts.append(
         "Percent. *At a loss of …*: the least success of the worst attack among the points whose test\n"
         "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
@@ -167,27 +173,27 @@ def _pair(found: Measured | None) -> str:
 
 
 def plot_frontier(points: list[Point], path: Path) -> None:
-    """Worst attack success against test accuracy; hollow markers are the same points at twice the rounds."""
+    """Worst attack success against test accuracy of what was reported, never of the search's own numbers.
+
+    Hollow markers are the same points at twice the rounds.
+    """
     groups = _groups(points)
     figure = blank_figure(1.5 + 4.2 * len(groups), 4.2)
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     names = list(dict.fromkeys(point.defense for point in points))
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
         for name, (color, dashes) in zip(names, styles(names), strict=True):
-            own = sorted(
-                (point for point in group if point.defense == name),
-                key=lambda point: (point.reported or point.searched).test_accuracy,
-            )
-            values = [(point.reported or point.searched).values for point in own]
-            if own:
-                panel.plot(
-                    *zip(*values, strict=True), marker="o", ls=dashes, color=color, label=name, lw=1.5, ms=5
-                )
-            for point, (x, y) in zip(own, values, strict=True):
-                if point.doubled is not None:
-                    later = point.doubled.values
+            mine = [point for point in group if point.defense == name]
+            own = sorted((p.reported.values, p.doubled) for p in mine if p.reported is not None)
+            values = [value for value, _ in own]
+            label = name if own else f"{name} (not reported)"
+            style = {"marker": "o", "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
+            panel.plot([x for x, _ in values], [y for _, y in values], label=label, **style)
+            for now, doubled in own:
+                if doubled is not None:
+                    later = doubled.values
                     panel.plot(*later, "o", mfc="none", color=color, ms=6)
-                    panel.annotate("", later, (x, y), arrowprops=_ARROW | {"color": color})
+                    panel.annotate("", later, now, arrowprops=_ARROW | {"color": color})
         panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("worst attack's success, %")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sparsefed.attacks.methods.pgd import PGD
-from sparsefed.attacks.view import Grant, View
-from sparsefed.core.errors import SpecError, UpdateError
+from sparsefed.attacks.view import Grant, View, lacks
+from sparsefed.core.errors import UpdateError
 from sparsefed.core.types import Vector
 
 __all__ = ["Adaptive"]
@@ -30,7 +30,7 @@ class Adaptive(PGD):
 def next_moved(view: View) -> Tensor | None:
     """Mask of the coordinates that the honest updates alone would move; None if the rule refuses them."""
     if view.server is None or view.honest is None:
-        raise SpecError("`needs`: expected HONEST_UPDATES and SERVER_MEMORY to foresee a step, found less")
+        raise lacks(Grant.HONEST_UPDATES | Grant.SERVER_MEMORY, "to foresee a step")
     try:
         delta, _ = view.server.defense.step(view.honest, view.server.memory, view.server_lr)
     except UpdateError:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from sparsefed.attacks.base import Method, project
-from sparsefed.attacks.view import Grant, View
+from sparsefed.attacks.view import Grant, View, lacks
 from sparsefed.core.errors import SpecError, UpdateError
 from sparsefed.core.types import Matrix, Vector
 from sparsefed.protocol.joined import Joined
@@ -75,7 +75,7 @@ class AgainstRule(Deviation):
 def stepped(view: View, updates: Updates) -> Vector | None:
     """The step that the server would take; None where its rule refuses."""
     if view.server is None:
-        raise SpecError("`needs`: expected SERVER_MEMORY to try the server's rule, found less")
+        raise lacks(Grant.SERVER_MEMORY, "to try the server's rule")
     try:
         return view.server.step(updates, view.server_lr)[0]
     except UpdateError:

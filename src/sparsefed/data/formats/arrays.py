@@ -50,6 +50,9 @@ def as_classes(
 
     Every class has a training example. Raises `DataError` where a test label has none.
     """
+    if not (len(y_train) and len(y_test)):
+        found = f"{amount(len(y_train), 'training example')} and {len(y_test)} to test"
+        raise DataError(f"{path}: expected at least one training example and one to test, found {found}")
     sides = [_labels(side, path) for side in (y_train, y_test)]
     if len({side.dtype.kind in "US" for side in sides}) > 1:
         raise DataError(f"{path}: expected labels of one kind, found {_found(y_train)} and {_found(y_test)}")

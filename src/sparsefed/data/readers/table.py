@@ -78,7 +78,7 @@ class _Table(Data):
         columns = [self._column(table, name) for name in names]
         for name, column in zip(names, columns, strict=True):
             if column.dtype.kind not in "biuf":
-                expected = f"numbers in column `{name}`; encode it or leave it out"
+                expected = f"numbers in column `{name}`; encode it, or remove it from the file"
                 raise DataError(f"{self.path}: expected {expected}, found {column[0]!s}")
         if not columns:
             raise DataError(f"{self.path}: expected a column of features beside `{self.label}`, found none")
