@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import sparsefed as sf
 from sparsefed import cli
 from sparsefed.data import Digits
 from sparsefed.data.holdout import Holdout
-from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.budget import SEARCHED, Budget, least
 from sparsefed.frontier.goals import goals_of
 from sparsefed.frontier.page import answer, as_toml, markdown, plot_frontier, rows
 from sparsefed.frontier.plan import Plan, for_search, read_plan
@@ -192,8 +193,29 @@ def test_other_budgets_are_refused_in_one_line(text: str) -> None:
 
 
 def test_a_budget_that_does_not_reach_for_one_setting_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(sf.SpecError, match="expected enough for one setting"):
-        finished(frontier(plan(), tmp_path, Budget.of("2 runs")))
+    with pytest.raises(
+        sf.SpecError, match=r"expected enough for one setting.*found 0.001 s; the search, 60 %"
+    ):
+        finished(frontier(plan(), tmp_path, Budget(math.inf, 0.001)))
+
+
+def test_a_budget_in_runs_that_is_too_small_names_the_number_to_type_before_any_run(tmp_path: Path) -> None:
+    for ask in (frontier, partial(tune, max_loss=90)):
+        with pytest.raises(sf.SpecError, match=r"budget: expected at least 10 runs \(.*\), found 9 runs"):
+            finished(ask(plan(), tmp_path, Budget.of("9")))
+    assert not list(tmp_path.glob("**/result.json"))
+    _, points = finished(frontier(plan(), tmp_path, Budget.of("10")))
+    assert [point.reported is not None for point in points] == [True]
+
+
+@given(st.integers(1, 20), st.integers(1, 16))
+def test_the_least_budget_lets_a_setting_finish_though_others_run_beside_it(attacks: int, jobs: int) -> None:
+    runs = least(attacks, jobs)
+    searched = Budget.of(str(runs)).part(SEARCHED)
+    meanwhile = jobs * (attacks - 1) + 1  # what is done when the first setting's last run is due
+    assert searched.left(Budget(meanwhile, 0)) > 0
+    used = math.ceil(searched.runs) + jobs - 1  # the runs under way when the search ends
+    assert used + attacks < runs  # the last run of the report still begins
 
 
 def test_a_defense_of_the_users_own_is_searched_over_its_own_knobs(tmp_path: Path) -> None:
@@ -274,7 +296,10 @@ def test_a_price_that_no_defense_keeps_is_refused_in_one_line(tmp_path: Path) ->
 def test_a_model_that_learns_nothing_is_not_recommended(tmp_path: Path) -> None:
     still = {**BASE, "schedule": {"type": "Constant", "value": 1e-9}}
     one = plan(base=still, defenses={"clip": CLIP}, vary={"clip.norm": [1.0]})
-    with pytest.raises(sf.SpecError, match="expected a setting that learns, found none"):
+    with pytest.raises(
+        sf.SpecError,
+        match=r"expected a setting that learns.*found none: the best of 1 setting was clip with .*, at \d",
+    ):
         finished(tune(one, tmp_path, Budget.of("14 runs"), max_loss=90))
 
 

@@ -1,13 +1,17 @@
-"""How much a search may cost: runs, or time."""
+"""How much a search may cost: runs, or time; and the fewest runs that it can do anything with."""
 
 import math
 import re
+from itertools import count
 from typing import NamedTuple
 
 from sparsefed.core.errors import SpecError
-from sparsefed.core.text import plural
+from sparsefed.core.text import amount, plural
 
-__all__ = ["Budget"]
+__all__ = ["SEARCHED", "Budget", "least"]
+
+SEARCHED = 0.6
+"""The share of a frontier's budget that is spent on searching; the rest goes to the report."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -26,12 +30,17 @@ class Budget(NamedTuple):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|runs?|)\s*", text)
         if match is None or float(match[1]) == 0:
             raise SpecError(f"budget: expected a time such as 3m or 1h, or a number of runs, found {text!r}")
-        amount, unit = float(match[1]), match[2]
+        number, unit = float(match[1]), match[2]
         inf = float("inf")
-        return cls(inf, amount * _SECONDS[unit]) if unit in _SECONDS else cls(amount, inf)
+        return cls(inf, number * _SECONDS[unit]) if unit in _SECONDS else cls(number, inf)
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if math.isinf(self.runs) else f"{self.runs:g} {plural(self.runs, 'run')}"
+
+    def require(self, runs: int, why: str) -> None:
+        """Raises `SpecError` with the number to ask for where these are fewer runs; a time is let through."""
+        if self.runs < runs:
+            raise SpecError(f"budget: expected at least {amount(runs, 'run')} ({why}), found {self}")
 
     def part(self, share: float) -> "Budget":
         """A share of it."""
@@ -41,3 +50,15 @@ class Budget(NamedTuple):
         """The share that is left, from 1 down to 0."""
         used = max(spent.runs / self.runs, spent.seconds / self.seconds)
         return max(0.0, 1.0 - used)
+
+
+def least(attacks: int, jobs: int) -> int:
+    """The fewest runs with which a frontier searches one setting to its end and reports it.
+
+    Both take a run without an attack and one with each. `jobs` settings are under way at once, so the others
+    may use up nearly as much before the first is done.
+    """
+    searched = jobs * (attacks - 1) + 2
+    reported = 1 + attacks + jobs - 1
+    parts = ((runs, math.ceil(SEARCHED * runs)) for runs in count(searched + reported))
+    return next(runs for runs, part in parts if part >= searched and runs - part >= reported)

@@ -5,9 +5,9 @@ from typing import Any
 
 from sparsefed.core.text import amount
 from sparsefed.core.toml import to_toml
+from sparsefed.frontier.finalists import LOSSES
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
-from sparsefed.frontier.search import LOSSES
 from sparsefed.frontier.tune import Tuned
 from sparsefed.report.colors import styles
 from sparsefed.report.figures import blank_figure, save

@@ -9,21 +9,16 @@ from sparsefed.core.errors import SparseFedError, SpecError
 from sparsefed.core.text import amount
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
-from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.budget import SEARCHED, Budget, least
+from sparsefed.frontier.finalists import Finalist, finalists_of
 from sparsefed.frontier.goals import chosen, goals_of
 from sparsefed.frontier.plan import Plan, with_settings
-from sparsefed.frontier.points import Measured, Point, averaged, measured, pareto
+from sparsefed.frontier.points import Measured, Point, averaged, measured
 from sparsefed.frontier.study import Question, Study, Trial, searches_in, storage_in
 from sparsefed.runs.cells import run_each
 from sparsefed.runs.record import Record, Row
 
-__all__ = ["LOSSES", "Progress", "frontier", "searched"]
-
-LOSSES = (2.0, 5.0, 1.0, 0.5)
-"""Points of test accuracy below the best unattacked run that a defense may cost, the most telling first."""
-
-_SEARCH = 0.6
-"""The share of a budget that is spent on searching; the rest goes to the report."""
+__all__ = ["Choice", "Progress", "frontier", "searched"]
 
 
 class Progress(NamedTuple):
@@ -35,30 +30,48 @@ class Progress(NamedTuple):
     """What was run last."""
 
 
+class Choice(NamedTuple):
+    """What a search chose for a defense."""
+
+    settings: dict[str, Any]
+    tried: int
+    """Among how many settings."""
+
+
 def frontier(  # noqa: PLR0917
     plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1, cluster: str | None = None
 ) -> Generator[Progress, None, list[Point]]:
     """Search and report; yields progress after every run and returns the points.
 
     Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice.
-    Raises `SpecError` where the budget does not reach for a single setting.
+    Raises `SpecError` where the budget does not reach for a single setting; before any run if it is in runs.
     """
     work = _Work(plan, runs, budget, jobs, threads, cluster)
+    attacks = len(work.studies[0].goal.attacks)
+    one = f"{amount(1 + attacks, 'run')}, one without an attack and {attacks} with"
+    budget.require(
+        least(attacks, jobs),
+        f"one setting takes {one}; the search, with {100 * SEARCHED:g} % of the budget, must finish one, "
+        "and the report runs it again",
+    )
     yield from work.search()
     return (yield from work.report())
 
 
 def searched(
     plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
-) -> Generator[Progress, None, dict[str, dict[str, Any]]]:
+) -> Generator[Progress, None, dict[str, Choice]]:
     """Search only: the settings of each defense that hold most at the first of `LOSSES`.
 
     A defense without a setting that was tried to its end is left out. Raises `SpecError` where all are.
     """
     work = _Work(plan, runs, budget, jobs, threads)
     yield from work.search(share=1.0)
-    finals = [_finalists(study, work.best(study))[:1] for study in work.studies]
-    return {final.study.defense: final.settings for found in finals for final in found}
+    return {
+        study.defense: Choice(final.settings, len(study.finished()))
+        for study in work.studies
+        for final in finalists_of(study, work.best(study))[:1]
+    }
 
 
 class _Work:
@@ -98,7 +111,7 @@ class _Work:
         runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
         return Budget(sum(runs), sum(seconds))
 
-    def search(self, share: float = _SEARCH) -> Iterator[Progress]:
+    def search(self, share: float = SEARCHED) -> Iterator[Progress]:
         """Turn the knobs of every defense in turn until the search's part of the budget is used."""
         limit, running = self.budget.part(share), dict[str, Trial]()
         waiting: list[Trial] = []
@@ -129,12 +142,13 @@ class _Work:
             runs = 1 + len(self.studies[0].goal.attacks)
             raise SpecError(
                 f"budget: expected enough for one setting, which takes {amount(runs, 'run')}; "
-                f"found one that ended after {self.spent.runs:g} in {self.spent.seconds:.0f} s"
+                f"found {self.budget}; the search, {100 * share:g} % of it, ended after "
+                f"{amount(round(self.spent.runs), 'run')} in {self.spent.seconds:.0f} s"
             )
 
     def report(self) -> Generator[Progress, None, list[Point]]:
         """Run the best settings again with other seeds, on the test set, and with twice the rounds."""
-        finalists = [final for study in self.studies for final in _finalists(study, self.best(study))]
+        finalists = [final for study in self.studies for final in finalists_of(study, self.best(study))]
         found: dict[tuple[int, int, int], dict[str, Row]] = {}
         tasks: dict[str, tuple[tuple[int, int, int], str]] = {}
 
@@ -154,10 +168,10 @@ class _Work:
             where, attack = tasks[key]
             if result is not None:
                 found.setdefault(where, {})[attack] = result
-            yield Progress(1 - (1 - _SEARCH) * self.budget.left(self.spent), key)
+            yield Progress(1 - (1 - SEARCHED) * self.budget.left(self.spent), key)
         return [self._point(place, final, found) for place, final in enumerate(finalists)]
 
-    def _order(self, finalists: "list[_Finalist]") -> Iterator[tuple[int, int, int]]:
+    def _order(self, finalists: "list[Finalist]") -> Iterator[tuple[int, int, int]]:
         """What to report first: every defense once at both horizons, then its other points, then seeds."""
         first, *others = self.plan.seeds
         heads = [place for place, final in enumerate(finalists) if final.rank == 0]
@@ -169,14 +183,12 @@ class _Work:
             for horizon in (1, 2):
                 yield from ((place, seed, horizon) for place in (*heads, *rest))
 
-    def _reported(self, final: "_Finalist", seed: int, horizon: int, attack: str) -> Experiment:
+    def _reported(self, final: Finalist, seed: int, horizon: int, attack: str) -> Experiment:
         plain = self.plan.experiment(final.study.defense)
         experiment = with_settings(plain, final.settings).but(seed=seed, rounds=horizon * plain.rounds)
         return experiment if not attack else experiment.but(attack=final.study.goal.attacks[attack])
 
-    def _point(
-        self, place: int, final: "_Finalist", found: dict[tuple[int, int, int], dict[str, Row]]
-    ) -> Point:
+    def _point(self, place: int, final: Finalist, found: dict[tuple[int, int, int], dict[str, Row]]) -> Point:
         goal, study = final.study.goal, final.study
 
         def at(horizon: int) -> Measured | None:
@@ -215,26 +227,3 @@ class _Work:
 
     def _cached(self, experiment: Experiment) -> bool:
         return Record(self.runs, experiment).has_ended
-
-
-class _Finalist(NamedTuple):
-    """Settings that the search found best for one allowed loss."""
-
-    study: Study
-    rank: int
-    settings: dict
-    searched: Measured
-
-
-def _finalists(study: Study, best: float) -> list[_Finalist]:
-    """For every allowed loss the settings that hold most, each once."""
-    done = study.finished()
-    front = [item for item, keep in zip(done, pareto([m.values for _, m in done]), strict=True) if keep]
-    picked: list[tuple[dict, Measured]] = []
-    for loss in LOSSES:
-        within = [item for item in front if item[1].test_accuracy >= best - loss]
-        fallback = max(front, key=lambda item: item[1].test_accuracy, default=None)
-        pick = min(within, key=lambda item: item[1].worst_attack_accuracy, default=fallback)
-        if pick is not None and pick not in picked:
-            picked.append(pick)
-    return [_Finalist(study, rank, *pick) for rank, pick in enumerate(picked)]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sparsefed.attacks import Attack
 from sparsefed.core.errors import SpecError
+from sparsefed.core.text import amount
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
@@ -14,6 +15,7 @@ from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import FALLEN, Measured, Point, measured
 from sparsefed.frontier.search import Progress, frontier
 from sparsefed.frontier.study import searches_in
+from sparsefed.runs.results import LEARNED
 from sparsefed.runs.simulate import simulate
 
 __all__ = ["SHARES", "Tuned", "tune"]
@@ -71,9 +73,15 @@ def tune(
     """
     points = yield from frontier(plan, runs, budget, jobs, threads, cluster)
     reported = [point for point in points if point.reported is not None]
-    best = max((_of(point).unattacked for point in reported), default=0.0)
+    if not reported:
+        raise SpecError(f"budget: expected enough to report one setting, found {budget}: the search used it")
+    best = max(_of(point).unattacked for point in reported)
     if best == 0:
-        raise SpecError("expected a setting that learns, found none; allow more rounds or a larger budget")
+        raise SpecError(
+            "expected a setting that learns, one that avoids at least "
+            f"{LEARNED:g} % of the errors of always naming the most common label, found none: "
+            f"{_closest(plan, reported, runs)}; allow more rounds or a larger budget"
+        )
     within = [point for point in reported if best - _of(point).test_accuracy <= max_loss]
     if not within:
         least = min((best - _of(point).test_accuracy for point in reported), default=None)
@@ -99,6 +107,18 @@ def tune(
 def _of(point: Point) -> Measured:
     assert point.reported is not None
     return point.reported
+
+
+def _closest(plan: Plan, points: list[Point], runs: Path) -> str:
+    """The setting with the best unattacked test accuracy, though it did not learn, and that accuracy."""
+    found: dict[str, float] = {}
+    for point in points:
+        experiment = with_settings(plan.experiment(point.defense), point.settings).but(seed=plan.seeds[0])
+        result = simulate(experiment, searches_in(runs))  # it was reported, so nothing is run
+        settings = ", ".join(f"{key} = {value:.4g}" for key, value in point.settings.items())
+        found[f"{point.defense} with {settings}"] = result["test_accuracy"] or 0.0
+    best = max(found, key=found.__getitem__)
+    return f"the best of {amount(len(points), 'setting')} was {best}, at {found[best]:.1f} % test accuracy"
 
 
 def _rank(point: Point) -> tuple[bool, float]:
