@@ -20,8 +20,8 @@ def test_the_example_reports_saves_and_goes_on_where_it_stopped(
     assert capsys.readouterr().out == said
     assert isinstance(whole, np.ndarray)
     assert np.array_equal(whole, halves)
-    assert "ann: accepted, 100 % in the aggregate" in said
-    assert "eve: clipped to 1.26e-31 of its norm 7.937e+30, 100 % in the aggregate" in said
+    assert "ann: accepted, 100 % of it in the aggregate, with 20 % of the weight" in said
+    assert "eve: clipped to 1.26e-31 of its norm 7.937e+30, 100 % of it in the aggregate, with 20 %" in said
     assert "nan: left out: expected finite numbers, found NaN or infinity" in said
     assert "old: left out: expected shapes (20, 3), (3,), found shapes (20, 2), (2,)" in said
     assert not list(tmp_path.glob("*.part"))

@@ -62,7 +62,7 @@ def test_half_types_are_widened_before_anything_is_added_up(dtype: torch.dtype) 
 
 
 HOSTILE: dict[str, tuple[Any, str]] = {
-    "nothing": (None, "expected floats, found a NoneType"),
+    "nothing": (None, "expected floats, found nothing"),
     "a word": ("poison", "expected floats, found a str"),
     "bytes": (b"poison", "expected floats, found a bytes"),
     "too long": (np.zeros(7), "expected shape (6,), found shape (7,)"),
@@ -134,7 +134,9 @@ def test_the_servers_own_shapes_outvote_any_majority() -> None:
     with pytest.raises(sf.UpdateError, match="expected updates of 5 parameters, found 6"):
         sf.dense(ROWS, like=np.zeros(5))
     for wrong in ("model", [None], {"w": np.zeros(6)}):
-        with pytest.raises(sf.UpdateError, match=r"`like`: expected the model as a vector .*, found a"):
+        with pytest.raises(
+            sf.UpdateError, match=r"`like`: expected the model as a vector .*, found (a|nothing)"
+        ):
             sf.dense(ROWS, like=wrong)
 
 
@@ -184,7 +186,7 @@ CLAIMS: dict[str, tuple[Any, str]] = {
     "infinite": (np.inf, "inf"),
     "too large for a float": (10**400, "an int"),
     "text": ("1", "a str"),
-    "nothing": (None, "a NoneType"),
+    "nothing": (None, "nothing"),
     "a list": ([1], "a list"),
     "complex": (1j, "a complex"),
 }

@@ -143,7 +143,7 @@ def test_a_half_written_folder_is_named(tmp_path: Path):
 def test_a_folder_in_use_is_refused(tmp_path: Path):
     rows = sf.play(SPEC, tmp_path)
     next(rows)
-    with pytest.raises(sf.RunError, match="in use by another process"):
+    with pytest.raises(sf.RunError, match="already in use by another run"):
         sf.simulate(SPEC, tmp_path)
     rows.close()
     assert sf.simulate(SPEC, tmp_path)["rounds"] == 12

@@ -103,7 +103,7 @@ class Mine(sf.Method):
         ("torch.ones(n, d, dtype=torch.complex64)", r"found complex64 of shape \[2, 170\]"),
         ("np.full((n, d), None)", r"found object of shape \[2, 170\]"),
         ("[[1.0] * d] * n", "found a list"),
-        ("None", "found a NoneType"),
+        ("None", "found nothing"),
     ],
 )
 def test_an_attack_whose_uploads_no_server_lets_in_is_found_before_anything_runs(
@@ -160,7 +160,7 @@ def test_rejected_uploads_of_a_later_round_are_named_once_and_counted(tmp_path: 
     [
         ("torch.zeros(3)", r"expected an aggregate of shape \[170\], found shape \[3\]"),
         ("updates.mean().mean()", r"expected an aggregate of shape \[170\], found shape \[\]"),
-        ("None", r"expected an aggregate of shape \[170\], found a NoneType"),
+        ("None", r"expected an aggregate of shape \[170\], found nothing"),
         ("updates.median()", "AttributeError: .*has no attribute 'median'"),
     ],
 )

@@ -14,7 +14,15 @@ def test_a_round_is_reported_client_by_client() -> None:
     sent = [np.array([3.0, 4.0]), np.array([np.nan, 0.0]), np.zeros(3), np.array([0.3, 0.4]), "hello"]
     updates = sf.dense(sent, clients=["ann", "bob", "cid", "dee", "eve"]).admitted(1.0)
     ann, bob, cid, dee, eve = updates.report()
-    assert ann == ("ann", 5.0, pytest.approx(0.2), pytest.approx(math.nan, nan_ok=True), "")
+    assert ann == (
+        "ann",
+        5.0,
+        pytest.approx(0.2),
+        pytest.approx(math.nan, nan_ok=True),
+        "",
+        pytest.approx(math.nan, nan_ok=True),
+        False,
+    )
     assert (bob.clip, bob.share, bob.problem) == (0, 0, "expected finite numbers, found NaN or infinity")
     assert cid.problem == "expected shape (2,), found shape (3,)"
     assert (dee.clip, dee.problem) == (1.0, "")
@@ -32,9 +40,18 @@ def test_a_rules_shares_stand_beside_the_clip() -> None:
     report = updates.report(rule.shares(updates))
     assert sum(line.share for line in report) == 4
     assert report[3].share == 0
-    assert str(report[int(rule.selected(updates)[0])]).endswith("accepted, 100 % in the aggregate")
+    assert str(report[int(rule.selected(updates)[0])]).endswith("accepted, 100 % of it in the aggregate")
     with pytest.raises(sf.UpdateError, match="expected a share for each of 7 updates let in, found 8"):
         updates.report(torch.ones(8))
+
+
+def test_a_client_that_owns_the_aggregate_by_its_weight_is_reported_with_it() -> None:
+    updates = sf.dense(np.eye(4), weights=[1e308, 1e308, 1, 1]).admitted(1.0)
+    report = updates.report(sf.Mean().shares(updates))
+    assert [line.weight for line in report] == pytest.approx([0.5, 0.5, 0, 0])
+    assert str(report[0]) == "0: accepted, 100 % of it in the aggregate, with 50 % of the weight"
+    assert math.isnan(sf.dense(np.eye(2), weights=[0, 0]).report()[0].weight)
+    assert sf.dense([np.zeros(2)], weights=[-1], size=2).report()[0].problem
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10), st.floats(0.1, 10))

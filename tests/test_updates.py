@@ -1,6 +1,7 @@
 """The seam: every kind of updates answers alike."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +112,23 @@ def test_groups_of_different_length_cannot_be_joined():
 def test_a_clip_that_is_no_length_is_refused(clip_norm: float):
     for updates in kinds(torch.ones(4, 3)):
         with pytest.raises(sf.UpdateError, match=f"expected a clip norm above 0, .* found {clip_norm}"):
+            updates.admitted(clip_norm)
+
+
+@pytest.mark.parametrize(
+    ("clip_norm", "found"),
+    [
+        (sf.QuantileClip(), "found QuantileClip.*; `sparsefed.server.Keeper` takes a clip"),
+        ("1.0", "found '1.0'"),
+        (None, "found None"),
+        (torch.ones(2), "found tensor"),
+        (np.ones(2), "found array"),
+    ],
+    ids=str,
+)
+def test_a_clip_that_is_no_number_is_refused_in_one_line(clip_norm: Any, found: str):
+    for updates in kinds(torch.ones(4, 3)):
+        with pytest.raises(sf.UpdateError, match=f"expected a clip norm above 0, .* {found}"):
             updates.admitted(clip_norm)
 
 

@@ -76,6 +76,7 @@ def test_every_rule_works_from_its_least_number_of_updates_on(rule: Defense, lea
     state = rule.init(torch.zeros(4, dtype=torch.float64))
     delta, _ = rule.step(dense(matrix), state)
     assert delta.isfinite().all()
+    assert rule.least == least
     with pytest.raises(UpdateError, match=f"expected at least {least} update.*found {least - 1}"):
         rule.step(dense(matrix[:-1]), state)
 

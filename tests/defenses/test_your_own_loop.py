@@ -118,6 +118,16 @@ def test_a_rule_of_ones_own_takes_arrays_without_knowing_it() -> None:
     assert delta.tolist() == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("lr", [np.nan, np.inf, "0.1", None, np.ones(2)], ids=str)
+def test_a_learning_rate_that_is_none_is_at_fault_itself(lr: Any) -> None:
+    rule = sf.SparseFed(k=2)
+    updates, state = sf.dense(torch.ones(3, 4)), rule.init(torch.zeros(4))
+    with pytest.raises(sf.UpdateError, match=r"SparseFed\(k=2\): expected a finite number as `lr`, found "):
+        rule.step(updates, state, lr)
+    with pytest.raises(sf.UpdateError, match="expected a finite number as `lr`, found "):
+        rule.step(updates, state, lr=lr)
+
+
 @every_rule
 def test_a_step_that_the_servers_precision_cannot_hold_is_refused(rule: Defense) -> None:
     matrix = torch.full((11, D), 1e300, dtype=torch.float64)

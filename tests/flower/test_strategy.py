@@ -274,4 +274,4 @@ def test_a_strategy_can_be_made_of_an_experiment_and_its_metrics_are_json() -> N
     _, result = started(HONEST)
     json.dumps(dict(result.train_metrics_clientapp[1]))
     with pytest.raises(sf.SpecError, match="unknown key; did you mean `least`"):
-        RobustStrategy(sf.Mean(), leest=3)
+        RobustStrategy(sf.Mean(), sf.Unclipped(), leest=3)

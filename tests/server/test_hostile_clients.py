@@ -109,7 +109,7 @@ def test_a_loop_of_your_own_survives_whatever_its_clients_send(hostile: list[tup
     "content", [None, 3, [], "", "no reply", {}, Lying(), {"weight": None, "bias": None}]
 )
 def test_a_node_without_arrays_is_named_and_left_out(content: Any) -> None:
-    keeper = Keeper(Rules(defense=sf.Mean()), MODEL)
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), MODEL)
     report = keeper.step([honest("ann", 0.1), Upload("eve", content)])
     assert report.nodes[1].problem
     assert not report.skipped
@@ -117,7 +117,7 @@ def test_a_node_without_arrays_is_named_and_left_out(content: Any) -> None:
 
 
 def test_a_node_counts_once_however_often_it_sends() -> None:
-    keeper = Keeper(Rules(defense=sf.Mean()), MODEL)
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), MODEL)
     report = keeper.step([honest(1, 0.1), honest("1", 9.0), honest(1, 9.0), honest(2, 0.3)])
     assert [node.problem for node in report.nodes[1:3]] == [
         "expected one update per client, found another from 1"
@@ -126,8 +126,13 @@ def test_a_node_counts_once_however_often_it_sends() -> None:
 
 
 def test_uploads_that_are_none_are_the_servers_own_mistake() -> None:
-    keeper = Keeper(Rules(defense=sf.Mean()), MODEL)
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), MODEL)
     before = keeper.state
-    with pytest.raises(sf.UpdateError, match="expected a list of `Upload`, found a tuple in it"):
+    for uploads in (None, 3, "ann", honest("ann", 0.1)):
+        with pytest.raises(sf.UpdateError, match="expected a list of `Upload`, found "):
+            keeper.step(uploads)  # pyright: ignore
+    with pytest.raises(sf.UpdateError, match="upload 1: expected an `Upload`, found nothing"):
+        keeper.step([honest("ann", 0.1), None])  # pyright: ignore
+    with pytest.raises(sf.UpdateError, match="upload 0: expected an `Upload`, found a tuple"):
         keeper.step([("ann", MODEL)])  # pyright: ignore
     assert keeper.state is before

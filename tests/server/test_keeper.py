@@ -165,11 +165,80 @@ def test_every_node_is_told_what_became_of_its_update() -> None:
 
 
 def test_too_few_usable_updates_leave_the_model_as_it_is_and_count_as_a_round() -> None:
-    keeper = Keeper(Rules(defense=sf.Mean(), least=3), model())
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped(), least=3), model())
     before = keeper.state
     report = keeper.step(honest(keeper, nodes=2))
     assert report == Round(1, float("inf"), "expected at least 3 usable updates, found 2", report.nodes, {})
     assert keeper.state == before._replace(round=1)
+
+
+def test_a_skipped_round_is_said_of_every_node_that_was_let_in() -> None:
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.FixedClip(norm=0.1), least=3), model())
+    ann, bob = honest(keeper, nodes=2)
+    report = keeper.step([ann, Upload("eve", "no reply"), bob])
+    assert [str(node).partition(", ")[2] for node in report.nodes] == [
+        "not used: the round was skipped",
+        "",
+        "not used: the round was skipped",
+    ]
+
+
+def test_a_rule_that_needs_more_updates_than_the_least_is_refused_before_the_first_round() -> None:
+    for rule in (sf.Krum(f=3), sf.Bulyan(f=1), sf.TrimmedMean(f=3), sf.NNM(rule=sf.Krum(f=3), f=2)):
+        with pytest.raises(
+            sf.SpecError, match=r"`least`: expected at least the [79] updates that .* found 2"
+        ):
+            Rules(defense=rule, clip=sf.Unclipped(), least=2)
+        assert Rules(defense=rule, clip=sf.Unclipped()).least == 1  # whatever the rule needs
+
+
+def test_a_server_without_a_clip_says_so() -> None:
+    with pytest.raises(sf.SpecError, match=r"`clip`: missing key; expected .*Unclipped"):
+        Rules(defense=sf.Mean())  # pyright: ignore
+
+
+def test_tensors_and_arrays_make_the_same_server() -> None:
+    module = torch.nn.BatchNorm1d(3)
+    rules = Rules(defense=sf.Mean(), clip=sf.Unclipped())
+    tensors, numbers = module.state_dict(), {k: v.numpy() for k, v in module.state_dict().items()}
+    first, second = Keeper(rules, tensors), Keeper(rules, numbers)
+    for keeper, arrays in ((first, numbers), (second, tensors)):
+        half = {
+            name: (v.bfloat16() if torch.is_tensor(v) and v.is_floating_point() else v)
+            for name, v in arrays.items()
+        }
+        assert not keeper.step(
+            [Upload("ann", dict(module.named_parameters()) | arrays), Upload("bob", half)]
+        ).skipped
+    assert torch.equal(first.state.params, second.state.params)
+    assert all(map(np.array_equal, first.arrays().values(), second.arrays().values()))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        (None, "expected arrays by their names, found nothing"),
+        ({"a": [1.0]}, "`a`: expected an array or a dense tensor, found a list"),
+        ({"a": torch.zeros(3).to_sparse()}, "`a`: expected an array or a dense tensor, found a Tensor"),
+        ({"a": torch.zeros(3).half()}, "expected a model of float32 arrays .* found float16 in `a`"),
+        ({"a": torch.zeros(3).bfloat16()}, "expected a model of float32 arrays .* found bfloat16 in `a`"),
+    ],
+)
+def test_a_model_that_is_none_is_refused_in_one_line(arrays: Any, found: str) -> None:
+    with pytest.raises(sf.SpecError, match=found):
+        Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), arrays)
+
+
+def test_two_servers_that_differ_are_told_in_the_key_that_differs(tmp_path: Path) -> None:
+    path, rules = tmp_path / "server.safetensors", Rules(defense=sf.SparseFed(k=3), clip=sf.Unclipped())
+    with Keeper(rules, model(), path) as keeper:
+        keeper.step(honest(keeper))
+    with pytest.raises(sf.RunError, match=r"server: expected defense.k = 4, found 3; move"):
+        Keeper(rules.but(defense=sf.SparseFed(k=4)), model(), path)
+    with pytest.raises(sf.RunError, match=r"server: expected defense = Mean, found SparseFed; move"):
+        Keeper(rules.but(defense=sf.Mean()), model(), path)
+    with pytest.raises(sf.RunError, match=r"expected a folder that exists, found no `.*nowhere`$"):
+        Keeper(rules, model(), tmp_path / "nowhere" / "server.safetensors")
 
 
 def test_a_rule_of_your_own_that_fails_on_hostile_numbers_costs_the_round_only() -> None:
@@ -181,7 +250,7 @@ def test_a_rule_of_your_own_that_fails_on_hostile_numbers_costs_the_round_only()
                 updates.mean() if float(updates.norms().max()) < 1e3 else torch.linalg.inv(torch.zeros(2, 2))
             )
 
-    keeper = Keeper(Rules(defense=Fragile()), model())
+    keeper = Keeper(Rules(defense=Fragile(), clip=sf.Unclipped()), model())
     hostile = {name: array + 1e9 for name, array in keeper.arrays().items()}
     before = keeper.state
     assert keeper.step([*honest(keeper), Upload("eve", hostile)]).skipped.startswith("_LinAlgError: ")
@@ -190,10 +259,10 @@ def test_a_rule_of_your_own_that_fails_on_hostile_numbers_costs_the_round_only()
 
 
 def test_a_checkpoint_of_another_server_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    path, rules = tmp_path / "server.safetensors", Rules(defense=sf.Mean(), seed=1)
+    path, rules = tmp_path / "server.safetensors", Rules(defense=sf.Mean(), clip=sf.Unclipped(), seed=1)
     first = Keeper(rules, model(), path)
     first.step(honest(first))
-    with pytest.raises(sf.RunError, match="in use by another process"):
+    with pytest.raises(sf.RunError, match="already in use by another Keeper"):
         Keeper(rules, model(), path)
     first.close()
     Keeper(rules.but(rounds=9, least=2), model(), path).close()
@@ -211,7 +280,7 @@ def test_a_checkpoint_of_another_server_or_a_damaged_one_is_refused(tmp_path: Pa
 def test_a_disk_that_is_full_stops_the_server_with_the_state_of_the_round_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, rules = tmp_path / "server.safetensors", Rules(defense=sf.Mean())
+    path, rules = tmp_path / "server.safetensors", Rules(defense=sf.Mean(), clip=sf.Unclipped())
     keeper = Keeper(rules, model(), path)
     keeper.step(honest(keeper))
     with monkeypatch.context() as patch:
@@ -243,12 +312,12 @@ def test_a_model_is_one_vector_and_its_arrays_are_views_of_it(parts: list[tuple[
 
 def test_a_rule_that_needs_examples_of_the_servers_own_is_refused_before_the_first_round() -> None:
     with pytest.raises(sf.SpecError, match="needs no examples of the server's own, found FLTrust"):
-        Rules(defense=sf.FLTrust(examples=50))
+        Rules(defense=sf.FLTrust(examples=50), clip=sf.Unclipped())
 
 
 def test_counters_of_integers_are_sent_as_they_are_and_never_read() -> None:
     arrays = {**model(), "batches": np.array(7)}
-    keeper = Keeper(Rules(defense=sf.Mean()), arrays)
+    keeper = Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), arrays)
     sent = honest(keeper, nodes=3)
     keeper.step([Upload(each.node, {**each.arrays, "batches": np.array(10**9)}) for each in sent])  # pyright: ignore
     assert keeper.arrays()["batches"] == 7

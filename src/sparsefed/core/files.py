@@ -43,5 +43,8 @@ def readable_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        if isinstance(problem, FileNotFoundError) and not where.parent.exists():
+            expected = f"expected a folder that exists, found no `{where.parent}`"
+            raise RunError(f"{where}: cannot be written: {expected}") from None
         reason = problem.strerror or str(problem)
         raise RunError(f"{where}: cannot be written: {reason}; what was saved before is untouched") from None

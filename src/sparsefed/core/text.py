@@ -1,6 +1,7 @@
 """Text as any editor on any system writes it, and what others say in one line."""
 
 import codecs
+import re
 from typing import Any
 
 __all__ = ["amount", "named_type", "one_line", "plural", "text_of"]
@@ -28,9 +29,11 @@ def plural(count: float, noun: str) -> str:
 
 
 def named_type(value: Any) -> str:
-    """`a list`, `an int`: what a value is, in words."""
+    """`a list`, `an int`, `nothing`: what a value is, in words."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    if value is None:
+        return "nothing"
+    return f"{'an' if re.match(r'[aeio]|u(?!int|ni|se)|nd', name, re.IGNORECASE) else 'a'} {name}"
 
 
 def one_line(said: Any, most: int = MOST) -> str:

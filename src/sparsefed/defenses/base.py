@@ -43,6 +43,11 @@ class Defense(Spec, family=True):
     """What a round costs, and whether secure aggregation can deliver what the rule needs."""
 
     @property
+    def least(self) -> int:
+        """How many updates the rule needs, where it says so before a round."""
+        return 1
+
+    @property
     def server_examples(self) -> int:
         """How many training examples of its own the server must have."""
         return 0
@@ -149,8 +154,8 @@ class Aggregate(Defense):
 def check_size(rule: Defense, updates: Updates, size: int) -> None:
     """Refuse updates that do not fit the model of `size` parameters that the memory was made for."""
     if not isinstance(updates, Updates):
-        found = type(updates).__name__
-        raise UpdateError(f"{rule!r}: expected updates made by `sparsefed.dense`, found a {found}")
+        found = named_type(updates)
+        raise UpdateError(f"{rule!r}: expected updates made by `sparsefed.dense`, found {found}")
     if updates.size != size:
         raise UpdateError(f"{rule!r}: expected updates of {amount(size, 'parameter')}, found {updates.size}")
 

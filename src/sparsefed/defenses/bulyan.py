@@ -35,13 +35,17 @@ class Bulyan(Aggregate):
     """How many compromised clients a round is expected to have."""
 
     @property
+    def least(self) -> int:
+        return 4 * self.f + 3
+
+    @property
     def krum(self) -> Krum:
         """The rule that picks."""
         return Krum(f=self.f)
 
     def selected(self, updates: Updates) -> Tensor:
         """Positions of the n − 2f picked clients, in the order of picking."""
-        distances = finite_distances(self, updates, 4 * self.f + 3)
+        distances = finite_distances(self, updates, self.least)
         krum, left, picked = self.krum, np.arange(len(distances)), []
         while len(picked) < len(distances) - 2 * self.f:
             best = krum.scores(distances[np.ix_(left, left)]).argmin()

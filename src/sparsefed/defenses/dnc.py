@@ -58,12 +58,16 @@ class DnC(Defense):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """ρ, the share of the velocity that survives a round."""
 
+    @property
+    def least(self) -> int:
+        return 2 * self.f + 1
+
     def init(self, params: Vector, seed: int = 0) -> Drawn:
         return Drawn(torch.zeros_like(params), torch.tensor(seed), torch.tensor(0))
 
     def step(self, updates: Updates, state: Drawn, lr: float = 1.0) -> tuple[Vector, Drawn]:
         check_size(self, updates, state.velocity.numel())
-        rows = finite_rows(self, updates, least=2 * self.f + 1)
+        rows = finite_rows(self, updates, least=self.least)
         kept = self.kept(rows.rows(), int(state.seed), int(state.round) + 1)
         if len(kept) == 0:
             raise UpdateError(f"{self!r}: expected an update that every iteration keeps, found none")

@@ -36,12 +36,16 @@ class FLAME(Defense):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """ρ, the share of the velocity that survives a round."""
 
+    @property
+    def least(self) -> int:
+        return 3
+
     def init(self, params: Vector, seed: int = 0) -> NoiseMemory:
         return NoiseMemory(torch.zeros_like(params), torch.tensor(seed), torch.tensor(0))
 
     def step(self, updates: Updates, state: NoiseMemory, lr: float = 1.0) -> tuple[Vector, NoiseMemory]:
         check_size(self, updates, state.velocity.numel())
-        rows = finite_rows(self, updates, least=3)
+        rows = finite_rows(self, updates, least=self.least)
         kept = self.shares(rows)
         length = float(rows.norms().quantile(0.5))
         short = rows.shortened(length) if length > 0 else rows

@@ -48,12 +48,16 @@ class FoolsGold(Defense):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """ρ, the share of the velocity that survives a round."""
 
+    @property
+    def least(self) -> int:
+        return 2
+
     def init(self, params: Vector, seed: int = 0) -> Histories:
         return Histories(torch.zeros_like(params), params.new_zeros(self.clients, params.numel()))
 
     def step(self, updates: Updates, state: Histories, lr: float = 1.0) -> tuple[Vector, Histories]:
         check_size(self, updates, state.velocity.numel())
-        rows = finite_rows(self, updates, least=2)
+        rows = finite_rows(self, updates, least=self.least)
         who = self._identities(updates)
         histories = state.histories.clone()
         histories[who] += rows.rows().to(histories)

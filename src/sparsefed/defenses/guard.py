@@ -4,6 +4,7 @@ NumPy in, NumPy out: a rule knows tensors only; where parameters, a state or a s
 are returned. And a step is finite: one that the server's precision cannot hold is refused.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
-from sparsefed.core.text import named_type
+from sparsefed.core.text import named_type, one_line
 from sparsefed.core.types import Vector
 from sparsefed.kernels import all_finite
 from sparsefed.protocol.received import as_tensor
@@ -48,6 +49,7 @@ def with_arrays(method: Callable) -> Callable:
 def _finite_step(method: Callable) -> Callable:
     @wraps(method)
     def step(rule: Any, updates: Any, state: Any, *rest: Any, **named: Any) -> Any:
+        _check_lr(rule, rest[0] if rest else named.get("lr", 1.0))
         result = method(rule, updates, state, *rest, **named)
         delta = result[0] if isinstance(result, tuple) else None
         if isinstance(delta, Tensor) and delta.is_floating_point() and not all_finite(delta):
@@ -56,6 +58,15 @@ def _finite_step(method: Callable) -> Callable:
         return result
 
     return with_arrays(step)
+
+
+def _check_lr(rule: Any, lr: Any) -> None:
+    try:
+        finite = math.isfinite(lr)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # no number, several, or beyond every float
+        finite = False
+    if not finite:
+        raise UpdateError(f"{rule!r}: expected a finite number as `lr`, found {one_line(repr(lr), 60)}")
 
 
 GUARDS: dict[str, Callable[[Callable], Callable]] = {

@@ -41,8 +41,12 @@ class LASA(Aggregate):
     sign_limit: float = Field(default=1.0, gt=0)
     """λ_d, the same for the share of positive signs."""
 
+    @property
+    def least(self) -> int:
+        return 3
+
     def aggregate(self, updates: Updates) -> Vector:
-        rows = finite_rows(self, updates, least=3)
+        rows = finite_rows(self, updates, least=self.least)
         short = rows.shortened(float(rows.norms().median())) if bool(rows.norms().median() > 0) else rows
         kept = self.kept(rows)
         matrix = short.rows()

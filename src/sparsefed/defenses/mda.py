@@ -32,9 +32,13 @@ class MDA(Aggregate):
     f: int = Field(ge=0, le=MOST)
     """How many compromised clients a round is expected to have."""
 
+    @property
+    def least(self) -> int:
+        return 2 * self.f + 1
+
     def selected(self, updates: Updates) -> np.ndarray:
         """Positions of the n − f clients that are averaged, ascending."""
-        return tightest(finite_distances(self, updates, 2 * self.f + 1), self.f)
+        return tightest(finite_distances(self, updates, self.least), self.f)
 
     def aggregate(self, updates: Updates) -> Vector:
         rows = updates.as_dense()

@@ -26,8 +26,12 @@ class MeanAroundMedian(Aggregate):
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have."""
 
+    @property
+    def least(self) -> int:
+        return 2 * self.f + 1
+
     def aggregate(self, updates: Updates) -> Vector:
-        rows = finite_rows(self, updates, least=2 * self.f + 1)
+        rows = finite_rows(self, updates, least=self.least)
         kept = rows.count - self.f
         return rows.columnwise(lambda block: mean_near_median(block, kept, rows.factors))
 

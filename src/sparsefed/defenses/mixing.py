@@ -35,6 +35,10 @@ class Before(Defense):
     """The rule that gets the changed updates."""
 
     @property
+    def least(self) -> int:
+        return self.rule.least
+
+    @property
     def server_examples(self) -> int:
         return self.rule.server_examples
 
@@ -110,6 +114,10 @@ class NNM(Before):
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have."""
 
+    @property
+    def least(self) -> int:
+        return max(2 * self.f + 1, self.rule.least)
+
     def changed(self, updates: Updates, seed: int, round: int) -> Updates:
         distances = finite_distances(self, updates, least=2 * self.f + 1)
         count = len(distances) - self.f
@@ -137,6 +145,10 @@ class ARC(Before):
 
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have."""
+
+    @property
+    def least(self) -> int:
+        return max(2 * self.f + 1, self.rule.least)
 
     def changed(self, updates: Updates, seed: int, round: int) -> Updates:
         check_count(self, updates, 2 * self.f + 1)

@@ -29,8 +29,12 @@ class RLR(Aggregate):
     threshold: int = Field(gt=0)
     """θ, how many more clients must pull a coordinate one way than the other."""
 
+    @property
+    def least(self) -> int:
+        return self.threshold
+
     def aggregate(self, updates: Updates) -> Vector:
-        check_count(self, updates, self.threshold)
+        check_count(self, updates, self.least)
         mean = finite_mean(self, updates)
         votes = updates.rows().sign().sum(dim=0).abs()
         return torch.where(votes >= self.threshold, mean, -mean)

@@ -29,8 +29,12 @@ class TrimmedMean(Aggregate):
     f: int = Field(ge=0)
     """How many compromised clients a round is expected to have; so many values are cut at either end."""
 
+    @property
+    def least(self) -> int:
+        return 2 * self.f + 1
+
     def aggregate(self, updates: Updates) -> Vector:
-        rows = finite_rows(self, updates, least=2 * self.f + 1)
+        rows = finite_rows(self, updates, least=self.least)
         return rows.columnwise(lambda block: trimmed_mean(block, self.f, rows.factors))
 
     def shares(self, updates: Updates) -> PerClient:

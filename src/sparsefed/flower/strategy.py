@@ -20,7 +20,7 @@ from sparsefed.defenses import Defense
 from sparsefed.federation.experiment import Experiment
 from sparsefed.flower.grid import HardenedGrid
 from sparsefed.flower.replies import attributed, named_arrays, node_metrics, uploads
-from sparsefed.protocol.clips import Clip, Unclipped
+from sparsefed.protocol.clips import Clip
 from sparsefed.server import Keeper, Round, Rules
 
 __all__ = ["RobustStrategy"]
@@ -44,7 +44,7 @@ class RobustStrategy(FedAvg):
     def __init__(
         self,
         defense: Defense,
-        clip: Clip | None = None,
+        clip: Clip,
         *,
         checkpoint: Path | str | None = None,
         fraction_train: float = 1.0,
@@ -56,7 +56,7 @@ class RobustStrategy(FedAvg):
     ) -> None:
         nodes = (fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes)
         super().__init__(*nodes)
-        self.rules = Rules(defense=defense, clip=clip or Unclipped(), **rules)
+        self.rules = Rules(defense=defense, clip=clip, **rules)
         self.checkpoint = checkpoint
         self.report: Round | None = None
         """What happened in the latest round, node by node."""

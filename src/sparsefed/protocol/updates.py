@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from sparsefed.core.errors import UpdateError
-from sparsefed.core.text import amount
+from sparsefed.core.text import amount, one_line
 from sparsefed.core.types import Matrix, PerClient, Vector
 from sparsefed.kernels import all_finite, gram, row_norms, squared_distances, weighted_sum, with_norm
 from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.claims import read_weights
+from sparsefed.protocol.clips import Clip
 from sparsefed.protocol.report import ClientReport, Roll
 
 __all__ = ["Dense", "Updates", "check_clip", "clip_factors", "shares_of"]
@@ -31,10 +32,17 @@ def clip_factors(norms: PerClient, clip_norm: float) -> PerClient:
     return torch.where(norms.isfinite(), factors, 0.0)
 
 
-def check_clip(clip_norm: float) -> None:
+def check_clip(clip_norm: Any) -> None:
     """Refuse a bound that no update can have."""
-    if not clip_norm > 0:  # NaN is not
-        raise UpdateError(f"expected a clip norm above 0, infinite for none, found {clip_norm}")
+    try:
+        fine = not isinstance(clip_norm, Clip) and bool(clip_norm > 0)  # NaN is not
+    except Exception:  # no number, or several
+        fine = False
+    if not fine:
+        found = clip_norm if isinstance(clip_norm, float | np.generic) else repr(clip_norm)
+        keeper = "; `sparsefed.server.Keeper` takes a clip" if isinstance(clip_norm, Clip) else ""
+        expected = "expected a clip norm above 0, infinite for none"
+        raise UpdateError(f"{expected}, found {one_line(found, 80)}{keeper}")
 
 
 def shares_of(weights: PerClient) -> PerClient:
@@ -218,7 +226,8 @@ class Dense(Updates):
 
         `shares` are `rule.shares(updates)`, how much of each update the rule took in.
         """
-        return self.roll.reports(self.norms(), shares)
+        weighed = self.weights is not None and bool((self.weights > 0).any())
+        return self.roll.reports(self.norms(), shares, shares_of(self.weights) if weighed else None)
 
 
 def _is_one_row_repeated(matrix: Matrix) -> bool:

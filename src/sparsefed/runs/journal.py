@@ -191,7 +191,7 @@ class _Folder(Journal):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
-            raise RunError(f"{self.folder}: in use by another process; wait for it or stop it") from None
+            raise RunError(f"{self.folder}: already in use by another run; wait for it or stop it") from None
         if os.fstat(lock.fileno()).st_nlink == 0:  # whoever held it has just removed the folder
             lock.close()
             raise RunError(f"{self.folder}: was in use by another process until now; try again")

@@ -27,11 +27,12 @@ class Keeper:
     """
 
     def __init__(
-        self, rules: Rules, arrays: Mapping[str, np.ndarray], checkpoint: Path | str | None = None
+        self, rules: Rules, arrays: Mapping[str, np.ndarray | Tensor], checkpoint: Path | str | None = None
     ) -> None:
         """Start from the model `arrays`, or resume from `checkpoint` where that file exists.
 
-        Raises `RunError` where the file is another server's, damaged, or in use by another process.
+        `arrays` are NumPy arrays or tensors by name, such as a module's `state_dict()`. Raises `RunError`
+        where the file is another server's, damaged, or already in use.
         """
         self.rules, self.layout = rules, Layout.of(arrays)
         self.initial = self.layout.vector(arrays)
@@ -98,19 +99,30 @@ class Keeper:
 
 
 def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """The first key that two servers do not share."""
+    """The first key that two servers do not share, and within it what differs."""
     key = next(key for key in {**expected, **found} if found.get(key) != expected.get(key))
-    return f"expected {key} = {expected.get(key)}, found {found.get(key)}"
+    wanted, there = expected.get(key), found.get(key)
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        if wanted.get("type") == there.get("type"):
+            return _difference(
+                {f"{key}.{name}": part for name, part in there.items()},
+                {f"{key}.{name}": part for name, part in wanted.items()},
+            )
+        wanted, there = wanted.get("type"), there.get("type")
+    wanted, there = ("none" if part is None else part for part in (wanted, there))
+    return f"expected {key} = {wanted}, found {there}"
 
 
 def _held(checkpoint: Path) -> TextIOWrapper:
     """Keep other processes away from a checkpoint for as long as this one lives."""
     path = checkpoint.with_name(checkpoint.name + ".lock")
-    with readable_errors(path):
+    with readable_errors(checkpoint):
         lock = path.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise RunError(f"{checkpoint}: in use by another process; wait for it or stop it") from None
+        raise RunError(
+            f"{checkpoint}: already in use by another Keeper; close it or stop its process"
+        ) from None
     return lock

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.text import named_type, one_line
@@ -26,8 +27,11 @@ class Layout:
     """float32 or float64, the type of all trained arrays."""
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Layout":
+    def of(cls, arrays: Mapping[str, np.ndarray | Tensor]) -> "Layout":
         """The layout of a model; raises `SpecError` where it has arrays that cannot be aggregated."""
+        if not isinstance(arrays, Mapping):
+            raise SpecError(f"expected arrays by their names, found {named_type(arrays)}")
+        arrays = {name: _own_array(name, array) for name, array in arrays.items()}
         floats = {name: array for name, array in arrays.items() if array.dtype.kind not in "iub"}
         types = {array.dtype for array in floats.values()}
         if types not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
@@ -46,7 +50,7 @@ class Layout:
         """How many numbers each trained array has."""
         return tuple(int(np.prod(shape)) for shape in self.shapes.values())
 
-    def vector(self, arrays: Mapping[str, np.ndarray]) -> Vector:
+    def vector(self, arrays: Mapping[str, np.ndarray | Tensor]) -> Vector:
         """The model as a vector of its own memory."""
         vector = torch.empty(self.size, dtype=getattr(torch, self.dtype.name))
         if problem := self.read(arrays, vector):
@@ -86,7 +90,7 @@ class Layout:
         for name, place in self.arrays(row).items():
             if name in self.fixed:
                 continue
-            array = arrays[name]
+            array = _as_array(arrays[name])
             if not isinstance(array, np.ndarray | np.generic):
                 return f"`{name}`: expected an array, found {named_type(array)}"
             if array.dtype.kind != "f":
@@ -96,3 +100,26 @@ class Layout:
             with np.errstate(over="ignore", invalid="ignore"):
                 place[...] = array
         return ""
+
+
+def _as_array(array: Any) -> Any:
+    """A tensor's numbers as an array, in an array's types; anything else as it is."""
+    if not isinstance(array, Tensor):
+        return array
+    array = array.detach().cpu()
+    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+
+
+def _own_array(name: str, array: Any) -> np.ndarray:
+    """One array of the server's own model."""
+    try:
+        found = _as_array(array)
+    except (TypeError, RuntimeError, NotImplementedError):  # sparse, or without numbers
+        found = None
+    if isinstance(array, Tensor) and array.dtype == torch.bfloat16:  # which no array has
+        raise SpecError(
+            f"expected a model of float32 arrays or of float64 arrays, found bfloat16 in `{name}`"
+        )
+    if not isinstance(found, np.ndarray | np.generic):
+        raise SpecError(f"`{name}`: expected an array or a dense tensor, found {named_type(array)}")
+    return np.asarray(found)

@@ -21,7 +21,7 @@ from sparsefed.kernels import all_finite
 from sparsefed.protocol.anchors import Anchor, Unanchored
 from sparsefed.protocol.aside import Aside
 from sparsefed.protocol.claims import doubled
-from sparsefed.protocol.clips import Clip, Unclipped
+from sparsefed.protocol.clips import Clip
 from sparsefed.protocol.report import ClientReport, Roll
 from sparsefed.protocol.schedules import Constant, Schedule
 from sparsefed.protocol.updates import Dense
@@ -87,8 +87,8 @@ class Rules(Spec):
 
     defense: Defense
     """𝒜, the aggregation rule."""
-    clip: Clip = Unclipped()
-    """The bound on an update that the server enforces."""
+    clip: Clip
+    """The bound on an update that the server enforces; `Unclipped()` lets one node decide every round."""
     anchor: Anchor = Unanchored()
     """What pulls the model back to where it began, after the rule."""
     schedule: Schedule = Constant(value=1.0)
@@ -98,7 +98,7 @@ class Rules(Spec):
     rounds: int = Field(default=1, gt=0)
     """T, how many rounds the schedule is made for."""
     least: int = Field(default=1, gt=0)
-    """How many usable updates a round needs; with fewer the model stays as it is."""
+    """How many usable updates a round needs; with fewer, or fewer than the defense needs, it is skipped."""
     seed: int = Field(default=0, ge=0)
     """Where the server's randomness comes from: noise, sketches, the sampling of nodes."""
 
@@ -107,6 +107,9 @@ class Rules(Spec):
         if self.defense.server_examples:
             expected = "expected a rule that needs no examples of the server's own"
             raise SpecError(f"{expected}, found {self.defense!r}", ["defense"])
+        if 1 < self.least < self.defense.least:
+            expected = f"expected at least the {self.defense.least} updates that {self.defense!r} needs"
+            raise SpecError(f"{expected}, found {self.least}", ["least"])
         return self
 
     @classmethod
@@ -161,6 +164,7 @@ class Rules(Spec):
             raise
         except Exception as problem:  # what a rule of the user's own does with hostile numbers
             skipped = f"{type(problem).__name__}: {one_line(problem)}"
+        nodes = [node._replace(skipped=bool(skipped)) for node in nodes]
         return state._replace(round=round), Round(round, clip_norm, skipped, nodes, diagnosis)
 
 
@@ -169,9 +173,12 @@ def _received(uploads: Sequence[Upload], params: Vector, layout: Layout) -> Dens
 
     Raises `UpdateError` where `uploads` are none: they are the server's own.
     """
-    strange = next((upload for upload in uploads if not isinstance(upload, Upload)), None)
-    if strange is not None:
-        raise UpdateError(f"expected a list of `Upload`, found {named_type(strange)} in it")
+    if isinstance(uploads, Upload | str | bytes) or not isinstance(uploads, Iterable):
+        raise UpdateError(f"expected a list of `Upload`, found {named_type(uploads)}")
+    uploads = list(uploads)
+    for position, upload in enumerate(uploads):
+        if not isinstance(upload, Upload):
+            raise UpdateError(f"upload {position}: expected an `Upload`, found {named_type(upload)}")
     matrix: Matrix = torch.empty(len(uploads), len(params), dtype=params.dtype)
     present, left_out = list[int](), dict[int, tuple[float, str]]()
     again = doubled([upload.node for upload in uploads])
