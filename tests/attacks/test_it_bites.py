@@ -229,7 +229,8 @@ def chatter() -> str:
     ids=["noise", "sign flip"],
 )
 def test_byzantine_vectors_destroy_plain_averaging_and_not_a_clipped_one(method: Method, most: float):
-    assert run(method, **UNTARGETED)["test_accuracy"] < most
+    undefended = run(method, **UNTARGETED)
+    assert undefended["outcome"] == "diverged" or undefended["test_accuracy"] < most
     assert run(method, **UNTARGETED, clip=CLIP)["test_accuracy"] > 88  # 95.2 and 94.0
 
 
@@ -272,11 +273,12 @@ def test_fang_s_attacks_break_the_rule_that_they_are_made_for(
 
 @pytest.mark.parametrize(
     ("method", "most"),
-    [(IPM(epsilon=20.0), 30), (PoisonedFL(), 50)],  # 8.6 and 17.6
+    [(IPM(epsilon=20.0), 30), (PoisonedFL(), 50)],  # 8.6, and beyond all numbers
     ids=["IPM", "PoisonedFL"],
 )
 def test_a_push_that_no_one_bounds_ruins_plain_averaging_and_not_a_clipped_one(method: Method, most: float):
-    assert run(method, **UNTARGETED)["test_accuracy"] < most
+    undefended = run(method, **UNTARGETED)
+    assert undefended["outcome"] == "diverged" or undefended["test_accuracy"] < most
     assert run(method, **UNTARGETED, clip=CLIP)["test_accuracy"] > 88  # 94.0 and 93.2
 
 
