@@ -1,7 +1,9 @@
 """The audit: what it takes to poison a model, from ordinary runs, in words, JSON and one page."""
 
 import json
+import re
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from small import finished
 from sparsefed import cli
 from sparsefed.attacks import Targeted
 from sparsefed.core.errors import SpecError
-from sparsefed.federation.experiment import Experiment
-from sparsefed.frontier.audit import audit, usual
+from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.frontier.audit import _Work, audit
 from sparsefed.frontier.budget import Budget
-from sparsefed.frontier.findings import Audit
+from sparsefed.frontier.certified import Certified
+from sparsefed.frontier.findings import Audit, Siege
 from sparsefed.frontier.points import FALLEN
+from sparsefed.frontier.usual import usual
 from sparsefed.frontier.verdict import as_page, as_text, verdict
 
 Command = Callable[..., tuple[int, str, str]]
@@ -47,10 +51,11 @@ def found(runs: Path) -> Audit:
     return finished(audit(Experiment(**BASE), runs, Budget.of("20 runs")))[1]
 
 
-def test_every_attack_is_tried_on_every_server(found: Audit) -> None:
+def test_every_attack_is_tried_on_every_usable_server(found: Audit) -> None:
     assert [server.name for server in found.servers] == ["no defense", "clip", "SparseFed"]
     tried = {(siege.server, siege.goal, siege.attack) for siege in found.sieges}
-    assert len(tried) == len(found.sieges) == 3 * len({each[1:] for each in tried})
+    usable = sum(server.usable for server in found.servers)
+    assert len(tried) == len(found.sieges) == usable * len({each[1:] for each in tried})
     assert {siege.goal for siege in found.sieges} == {"chosen points", "backdoor", "untargeted"}
 
 
@@ -102,6 +107,97 @@ def test_the_page_stands_alone_and_escapes_what_it_was_given(found: Audit) -> No
         assert line.split(",")[0] in text
 
 
+def test_every_server_of_the_page_is_a_file_that_reads_as_its_experiment(
+    found: Audit, tmp_path: Path
+) -> None:
+    shown = [unescape(text) for text in re.findall(r"<pre>(.*?)</pre>", _page(found), re.DOTALL)]
+    assert len(shown) == len(found.servers)
+    for text, server in zip(shown, found.servers, strict=True):
+        (tmp_path / "server.toml").write_text(text)
+        assert read_experiment(tmp_path / "server.toml") == server.experiment
+
+
+def test_an_attack_of_two_goals_has_a_row_for_each(found: Audit) -> None:
+    rows = re.findall(r"<td>(.*?)</td><td>equilibrium</td>\s*<td class=\"\w+\">(.*?)</td>", _page(found))
+    bare = {s.goal: s for s in found.sieges if (s.server, s.attack) == ("no defense", "equilibrium")}
+    assert [goal for goal, _ in rows] == list(bare)
+    assert {goal: cell.startswith("not") for goal, cell in rows} == {
+        g: s.needed is None for g, s in bare.items()
+    }
+
+
+def _page(found: Audit) -> str:
+    return as_page(found, "mine", "sparsefed audit a.toml")
+
+
+def test_a_server_that_is_not_usable_has_no_verdict(found: Audit) -> None:
+    clip = found.servers[1]._replace(test_accuracy=33.3, tried=2, usable=False)
+    sieges = [siege for siege in found.sieges if siege.server != "clip"]
+    useless = found._replace(servers=[found.servers[0], clip, found.servers[2]], sieges=sieges, taken=None)
+    for said in (as_text(useless), unescape(_page(useless))):
+        assert "No usable setting found for the clip with this budget; allow more" in said
+        assert "the best of 2 settings tried has 33.3 % test accuracy" in said
+        assert "against a clip" not in said
+    attacks = len({(siege.goal, siege.attack) for siege in sieges})
+    assert _page(useless).count("not usable") == attacks * sum(not s.usable for s in useless.servers)
+    assert [server["usable"] for server in useless.to_dict()["servers"]][:2] == [True, False]
+    neither = useless._replace(
+        servers=[*useless.servers[:2], useless.servers[2]._replace(usable=False)],
+        sieges=[siege for siege in sieges if siege.server == "no defense"],
+    )
+    assert verdict(neither)[0].endswith(" without a defense.")
+
+
+def test_a_server_far_below_the_one_without_a_defense_is_not_attacked(tmp_path: Path) -> None:
+    work = _Work(Experiment(**BASE), tmp_path)
+    bare = work.unattacked("no defense", Experiment(**BASE | {"attack": None}), 5, [])
+    still = {"attack": None, "schedule": {"type": "Constant", "value": 1e-9}}
+    assert bare.usable
+    assert not work.unattacked("clip", Experiment(**BASE | still), 1, [bare]).usable
+    assert not work.unattacked("clip", bare.experiment, 1, [bare._replace(test_accuracy=120.0)]).usable
+
+
+@pytest.mark.parametrize(
+    ("alone", "held", "said"),
+    [
+        (1, 5, "needs 1 of 20 clients (5 %) without a defense, and 5\xa0(25\xa0%) against a clip."),
+        (5, 1, "needs 5 of 20 clients (25 %) without a defense, but only 1\xa0(5\xa0%) against a clip."),
+        (5, 5, "needs 5 of 20 clients (25 %) without a defense, and as many against a clip."),
+        (5, None, "needs 5 of 20 clients (25 %) without a defense, and fails against a clip with 10."),
+        (
+            None,
+            5,
+            "fails with 10 of 20 clients without a defense, but succeeds against a clip with 5\xa0(25\xa0%).",
+        ),
+    ],
+)
+def test_a_verdict_compares_the_two_numbers(
+    found: Audit, alone: int | None, held: int | None, said: str
+) -> None:
+    sieges = [
+        Siege(server, "untargeted", "noise", {10: 0.0} if needed is None else {needed: 99.0})
+        for server, needed in (("no defense", alone), ("clip", held))
+    ]
+    pair = found._replace(
+        servers=[server._replace(usable=server.name != "SparseFed") for server in found.servers],
+        sieges=sieges,
+    )
+    assert verdict(pair)[0].endswith(said)
+
+
+def test_text_names_what_counts_as_success_and_a_command_that_certifies(found: Audit) -> None:
+    bare = found._replace(certified=Certified({}, "the clip adapts"))
+    assert "An attack succeeds where more than 20 % of the targeted examples" in as_text(bare)
+    assert "`sparsefed certify mine.toml --groups 10`." in as_text(bare, "mine.toml")
+    assert "with the experiment in FILE, which `--out` writes" in as_text(bare)
+
+
+def test_a_table_with_a_column_of_classes_makes_a_federation(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("a,b,kind\n" + "".join(f"{i},{i % 7},{'xy'[i % 2]}\n" for i in range(100)))
+    assert Experiment(**usual("Linear", table, "kind")).data.load().classes == 2
+
+
 def test_text_and_json_say_the_same_numbers(found: Audit) -> None:
     tree = json.loads(json.dumps(found.to_dict()))
     text = as_text(found)
@@ -134,7 +230,7 @@ def test_keys_of_a_model_of_your_own_are_set_as_for_a_run(
         "def build(input_shape, classes, width):\n"
         "    return nn.Sequential(nn.Linear(64, width), nn.Linear(width, classes))\n"
     )
-    words = ["audit", "nets:build", "mine.npz", "--budget", "1", "--set", "rounds=1"]
+    words = ["audit", "nets:build", "mine.npz", "--budget", "14", "--set", "rounds=1"]
     code, _, said = command(*words, "--set", "model.width=8", "--set", "schedule.peak=1e-9")
     assert code == 2
     assert "expected a model that learns in 1 round" in said  # the model was built, with its width
@@ -143,9 +239,13 @@ def test_keys_of_a_model_of_your_own_are_set_as_for_a_run(
     assert "height" in said
 
 
-def test_a_budget_that_is_too_small_names_what_is_needed_and_found(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"budget: expected enough for .*\d+ runs.*found"):
-        finished(audit(Experiment(**BASE), tmp_path, Budget.of("3 runs")))
+@pytest.mark.parametrize(("jobs", "least"), [(1, 14), (2, 14), (3, 21)])
+def test_a_budget_that_is_too_small_names_the_number_to_type_before_any_run(
+    tmp_path: Path, jobs: int, least: int
+) -> None:
+    with pytest.raises(SpecError, match=rf"budget: expected at least {least} runs \(.*\), found 13 runs"):
+        finished(audit(Experiment(**BASE), tmp_path, Budget.of("13 runs"), jobs))
+    assert not list(tmp_path.glob("**/result.json"))
     assert [str(Budget.of(text)) for text in ("1", "30 runs", "5m")] == ["1 run", "30 runs", "300 s"]
 
 
@@ -159,7 +259,17 @@ def test_a_model_that_does_not_learn_is_refused(tmp_path: Path) -> None:
     ("words", "expected"),
     [
         (["audit", "mine:build", "mine.csv"], "expected an .npz archive"),
+        (["audit", "mine:build", "mine.txt"], "or a .csv or .parquet table with `--label COLUMN`"),
+        (["audit", "mine:build", "mine.npz", "--label", "y"], "found .npz with `--label y`"),
         (["audit", "nothing.toml"], "nothing.toml"),
+        (
+            ["audit", "mine.npz"],
+            "give the model first, then the data: `sparsefed audit module:function mine.npz`",
+        ),
+        (["audit", "mine.npz", "a.b:build"], "then the data: `sparsefed audit a.b:build mine.npz`"),
+        (["audit", "mine:build"], "then the data: `sparsefed audit mine:build data.npz`"),
+        (["audit", "net.py", "mine.npz"], "then the data: `sparsefed audit net:FUNCTION mine.npz`"),
+        (["audit", "mine.toml", "mine.npz"], "found an experiment and data"),
         (["audit", "nothing.toml", "--out", "page.pdf"], "expected a name that ends in .html"),
     ],
 )

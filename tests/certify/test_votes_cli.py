@@ -93,7 +93,7 @@ def test_what_cannot_be_certified_is_one_line(call: Any, words: tuple[str, ...],
 def test_an_experiment_without_a_radius_is_told_of_the_votes(call: Any):
     code, _, err = call("certify", str(ROOT / "examples" / "digits.toml"), "--set", "model={type='MLP'}")
     assert code == 2
-    assert "(`--groups 10`)" in err
+    assert "`sparsefed certify FILE --groups 10`" in err
 
 
 @given(st.lists(st.integers(-1, 9), min_size=1, max_size=20))

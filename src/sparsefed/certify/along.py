@@ -22,7 +22,10 @@ from sparsefed.models import Linear
 from sparsefed.protocol.anchors import InitialModel, Unanchored
 from sparsefed.protocol.clips import AdaptiveClip, FixedClip
 
-__all__ = ["Step", "check_covered", "covered_by", "features", "steps"]
+__all__ = ["VOTES", "Step", "check_covered", "covered_by", "features", "steps"]
+
+VOTES = "; votes among models of groups certify any experiment: `sparsefed certify FILE --groups 10`"
+"""What there is for an experiment that the theory does not cover."""
 
 
 class Step(NamedTuple):
@@ -86,7 +89,7 @@ def check_covered(spec: Experiment, lipschitz: float | None) -> None:
             lipschitz is not None or _inner_lr(spec, 1.0) is not None,
             "`lipschitz` (see `local_steps`), or clients of one local step",
         ),
-        hint="; votes among models of groups certify any experiment (`--groups 10`)",
+        hint=VOTES,
     )
 
 

@@ -18,14 +18,24 @@ from sparsefed.cli.parts import (
     use_threads,
     write,
 )
+from sparsefed.core.errors import SpecError
 
 __all__ = ["audit"]
+
+_KINDS = {
+    ".npz": "data",
+    ".csv": "data",
+    ".parquet": "data",
+    ".py": "a file of Python",
+    ".toml": "an experiment",
+}
 
 
 def audit(
     subject: str,
     data: Path | None = None,
     *,
+    label: str | None = None,
     budget: str = "5m",
     set_: Set = [],
     runs: Runs = Path("runs"),
@@ -47,16 +57,19 @@ def audit(
     subject
         An experiment's TOML file; or with `data` your model, a function `module:function`.
     data
-        Your examples, an .npz archive.
+        Your examples: an .npz archive, or a .csv or .parquet table.
+    label
+        The column of a table that holds each row's class.
     budget
         How much to search for settings: a time such as `90s` or `5m`, or a number of runs. The attacks come
-        on top.
+        on top. With a number of runs, the least that can do anything is named if it is too small.
     set_
         Change a key of the experiment before validation, such as `--set rounds=300`; may be repeated.
     runs
         The folder that holds the runs.
     out
-        Write the audit there, as an HTML page that opens from disk.
+        Write the audit there, as an HTML page that opens from disk, and beside it the audited experiment:
+        for `audit.html`, `audit-experiment.toml`.
     jobs
         How many runs of the search to execute in parallel.
     threads
@@ -66,23 +79,55 @@ def audit(
 
     """
     from sparsefed.core.origin import Layer, Typed
+    from sparsefed.core.toml import to_toml
     from sparsefed.federation.experiment import layered, read_experiment
-    from sparsefed.frontier.audit import audit as examine, usual
+    from sparsefed.frontier.audit import audit as examine
     from sparsefed.frontier.budget import Budget
+    from sparsefed.frontier.usual import usual
     from sparsefed.frontier.verdict import as_page, as_text
     from sparsefed.report.progress import followed
 
+    _check_order(subject, data)
     use_threads(threads)
     limit = Budget.of(budget)
     if data is None:
         base = read_experiment(Path(subject), set_)
     else:
-        base = layered([Layer(usual(subject, data)), Typed.of(set_)], f"{subject} on {data}")
+        base = layered([Layer(usual(subject, data, label)), Typed.of(set_)], f"{subject} on {data}")
     with resumable(runs):
         found = followed("audit", examine(base, runs, limit, jobs, threads or 1))
+    if out is not None:
+        file = str(out.with_name(f"{out.stem}-experiment.toml"))
+    else:
+        file = subject if data is None and not set_ else ""
     if json_:
         say_json(found.to_dict())
     else:
-        print(as_text(found))
+        print(as_text(found, file))
     if out is not None:
-        write(out, as_page(found, subject, as_typed()))
+        write(out, as_page(found, subject, as_typed(), file))
+        write(Path(file), to_toml(base.to_dict()))
+
+
+def _check_order(subject: str, data: Path | None) -> None:
+    """Raises `SpecError` with the command to type unless these are an experiment, or a model and its data."""
+    given = [subject] if data is None else [subject, str(data)]
+    found = [_kind(name) for name in given]
+    if found in (["an experiment"], ["another file"], ["a model", "data"], ["a model", "another file"]):
+        return
+    names = dict(zip(found, given, strict=True))
+    model, examples = names.get("a model", "module:function"), names.get("data", "data.npz")
+    if script := names.get("a file of Python"):
+        model = f"{Path(script).stem}:FUNCTION"
+    raise SpecError(
+        f"audit: expected a model and its data, or an experiment's TOML file, found {' and '.join(found)}; "
+        f"give the model first, then the data: `sparsefed audit {model} {examples}`"
+    )
+
+
+def _kind(name: str) -> str:
+    """What an argument seems to be."""
+    path = Path(name)
+    if path.suffix in _KINDS:
+        return _KINDS[path.suffix]
+    return "a model" if ":" in name or not (path.suffix or path.is_file()) else "another file"

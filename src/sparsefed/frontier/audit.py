@@ -5,6 +5,7 @@ search found best. Every number comes from an ordinary run that is kept and can 
 """
 
 from collections.abc import Generator
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,16 +15,14 @@ import torch
 from sparsefed.attacks import Attack, Colluding
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import knobs_of
-from sparsefed.core.merge import Tree
 from sparsefed.core.text import amount
-from sparsefed.data import Npz
 from sparsefed.defenses import Mean
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.metrics import aimed_hits
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
-from sparsefed.frontier.certified import certified
-from sparsefed.frontier.findings import Audit, Server, Siege, Taken
+from sparsefed.frontier.certified import Certified, certified
+from sparsefed.frontier.findings import COSTLY, Audit, Server, Siege, Taken
 from sparsefed.frontier.goals import Goal, goals_of
 from sparsefed.frontier.plan import DEFENSES, Plan, for_search, with_settings
 from sparsefed.frontier.points import FALLEN
@@ -34,36 +33,14 @@ from sparsefed.runs.journal import final_params
 from sparsefed.runs.record import Record
 from sparsefed.runs.simulate import simulate
 
-__all__ = ["audit", "usual"]
+__all__ = ["audit"]
 
 _UNDEFENDED, _CLIP, _SPARSEFED = "no defense", "clip", "SparseFed"
+_TUNED = (_CLIP, _SPARSEFED)
 _ASSUMED = 0.1
 """The share of compromised clients that the search for settings assumes."""
 _PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the experiment's learning rate that the undefended server is tried with."""
-
-
-def usual(model: str, data: Path) -> Tree:
-    """The experiment, as a file would hold it, for a model and an archive of which nothing else is known."""
-    if data.suffix != ".npz":
-        raise SpecError(
-            f"{data}: expected an .npz archive; for other data write an experiment and audit that"
-        )
-    train = Npz(path=data).load().train
-    if train.users is not None:
-        clients, partition = len(set(train.users.tolist())), {"type": "Natural"}
-    else:
-        clients = max(2, min(1000, len(train.y) // 5))
-        partition = {"type": "IID", "clients": clients}
-    return {
-        "rounds": 150,
-        "cohort": min(clients, max(10, min(100, clients // 10))),
-        "data": {"type": "Npz", "path": str(data)},
-        "partition": partition,
-        "model": {"type": model},
-        "schedule": {"type": "Triangular", "peak": 0.2},
-        "defense": {"type": "Mean", "momentum": 0.9},
-    }
 
 
 def audit(
@@ -72,17 +49,20 @@ def audit(
     """Choose the servers' settings within `budget`, attack each with growing numbers of clients, certify.
 
     An audit that was stopped resumes, and no run is done twice. Raises `SpecError` where the model does not
-    learn or no settings were found within the budget.
+    learn or no settings were found within the budget; before any run where that many runs cannot suffice.
     """
     work = _Work(base, runs)
-    experiments = {_UNDEFENDED: (yield from work.undefended())}
-    experiments |= yield from work.tuned(budget, jobs, threads)
-    servers, sieges = [], []
-    for place, (name, experiment) in enumerate(experiments.items()):
-        servers.append(work.unattacked(name, experiment))
-        for goal, attack in work.attacks:
-            yield Progress(0.5 + 0.5 * place / len(experiments), f"{name}, {attack}")
-            sieges.append(Siege(name, goal, attack, work.climbed(servers[-1], goal, attack)))
+    work.require(budget, jobs)
+    chosen = {_UNDEFENDED: (yield from work.undefended())}
+    chosen |= yield from work.tuned(budget, jobs, threads)
+    servers: list[Server] = []
+    sieges: list[Siege] = []
+    for place, (name, (experiment, tried)) in enumerate(chosen.items()):
+        servers.append(server := work.unattacked(name, experiment, tried, servers))
+        for goal, attack in work.attacks if server.usable else ():
+            yield Progress(0.5 + 0.5 * place / len(chosen), f"{name}, {attack}")
+            sieges.append(Siege(name, goal, attack, work.climbed(server, goal, attack)))
+    clip = servers[1]
     yield Progress(1.0, "certificate")
     found = Audit(
         clients=work.clients,
@@ -91,9 +71,11 @@ def audit(
         servers=servers,
         sieges=sieges,
         taken=None,
-        certified=certified(servers[1].experiment, work.ladder),
+        certified=certified(clip.experiment, work.ladder)
+        if clip.usable
+        else Certified({}, "no usable setting was found for the clip"),
     )
-    return found._replace(taken=work.taken(found, servers[1]))
+    return found._replace(taken=work.taken(found, clip) if clip.usable else None)
 
 
 class _Work:
@@ -114,12 +96,23 @@ class _Work:
     def goals(self, share: float) -> dict[str, Goal]:
         return goals_of(self.base, self.dataset, share)
 
-    def undefended(self) -> Generator[Progress, None, Experiment]:
-        """The plain mean, at the learning rate with the best validation accuracy."""
+    def require(self, budget: Budget, jobs: int) -> None:
+        """Raises `SpecError` where a number of runs cannot try one setting of each defense to its end."""
+        attacks = len(self.goals(_ASSUMED)[self.attacks[0][0]].attacks)
+        settings = jobs * ceil(len(_TUNED) / jobs)
+        each = f"each without an attack and with each of {attacks}"
+        wanted = f"one setting of the clip and one of SparseFed, {each}"
+        if settings > len(_TUNED):
+            wanted = f"{settings} settings, as many as `--jobs` tries at once, {each}"
+        budget.require(settings * (1 + attacks), wanted)
+
+    def undefended(self) -> Generator[Progress, None, tuple[Experiment, int]]:
+        """The plain mean, at the learning rate with the best validation accuracy; and of how many."""
         plain = self.base.but(attack=None, clip=Unclipped(), defense=Mean(momentum=0.9), anchor=Unanchored())
         rate = next((key for key in knobs_of(plain) if key.startswith("schedule.")), None)
         found: list[tuple[float, Experiment]] = []
-        for pace in _PACES if rate else (1.0,):
+        paces = _PACES if rate else (1.0,)
+        for pace in paces:
             faster = plain
             if rate:
                 now = getattr(plain.schedule, rate.partition(".")[2])
@@ -129,30 +122,43 @@ class _Work:
             if result["outcome"] == "trained":
                 found.append((result["test_accuracy"] or 0.0, faster))
         if not found:
-            wanted = f"a model that learns in {amount(self.base.rounds, 'round')} without an attack"
-            raise SpecError(f"expected {wanted}, found none at any learning rate; allow more rounds")
-        return max(found, key=lambda item: item[0])[1]
+            raise self.unlearned("none at any learning rate")
+        return max(found, key=lambda item: item[0])[1], len(paces)
+
+    def unlearned(self, found: str) -> SpecError:
+        """Why there is nothing to attack."""
+        wanted = f"a model that learns in {amount(self.base.rounds, 'round')} without an attack"
+        return SpecError(f"expected {wanted}, found {found}; allow more rounds")
 
     def tuned(
         self, budget: Budget, jobs: int, threads: int
-    ) -> Generator[Progress, None, dict[str, Experiment]]:
-        """The clip and SparseFed with the settings that the search found best."""
-        defenses = {name: dict(DEFENSES[name]) for name in (_CLIP, _SPARSEFED)}
+    ) -> Generator[Progress, None, dict[str, tuple[Experiment, int]]]:
+        """The clip and SparseFed with the settings that the search found best, and of how many."""
+        defenses = {name: dict(DEFENSES[name]) for name in _TUNED}
         goal = self.attacks[0][0]
         plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[_ASSUMED], goals=[goal])
-        settings = yield from _halved(searched(plan, self.runs, budget, jobs, threads))
-        if missing := defenses.keys() - settings.keys():
+        choices = yield from _halved(searched(plan, self.runs, budget, jobs, threads))
+        if missing := defenses.keys() - choices.keys():
             runs = len(defenses) * (1 + len(self.goals(_ASSUMED)[goal].attacks))
             needed = f"{amount(runs, 'run')}, one setting of each defense"
-            left = f"nothing is left for {', '.join(sorted(missing))}"
+            left = f"nothing was left for {', '.join(sorted(missing))}"
             raise SpecError(f"budget: expected enough for {needed}, found {budget}: {left}")
-        return {name: with_settings(plan.experiment(name), found) for name, found in settings.items()}
+        return {
+            name: (with_settings(plan.experiment(name), choice.settings), choice.tried)
+            for name, choice in choices.items()
+        }
 
-    def unattacked(self, name: str, experiment: Experiment) -> Server:
-        """The server when nobody attacks."""
+    def unattacked(self, name: str, experiment: Experiment, tried: int, before: list[Server]) -> Server:
+        """The server when nobody attacks; the first one `before` has no defense. Raises `SpecError` if that
+        did not learn.
+        """
         result = simulate(experiment, self.runs)
         norms = [row["honest_norm"] for row in Record(self.runs, experiment).rows() if row["honest_norm"]]
-        return Server(name, experiment, result["test_accuracy"] or 0.0, median(norms) if norms else 1.0)
+        accuracy, learned = result["test_accuracy"] or 0.0, result["outcome"] == "trained"
+        if not before and not learned:
+            raise self.unlearned(f"{accuracy:.1f} % test accuracy, {result['outcome']}")
+        usable = learned and (not before or before[0].test_accuracy - accuracy <= COSTLY)
+        return Server(name, experiment, accuracy, median(norms) if norms else 1.0, tried, usable)
 
     def attack_on(self, server: Server, goal: Goal, name: str) -> Attack:
         """One attack of a goal; without a clip its uploads are as long as those of a whole cohort."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sparsefed.certify import Study
+from sparsefed.certify.along import VOTES
 from sparsefed.core.errors import SpecError
 from sparsefed.federation.experiment import Experiment
 
@@ -24,7 +25,7 @@ def certified(experiment: Experiment, numbers: Sequence[int]) -> Certified:
     try:
         study = Study.of(experiment.but(attack=None))
     except SpecError as problem:
-        return Certified({}, str(problem).removeprefix("certificate: "))
+        return Certified({}, str(problem).removeprefix("certificate: ").removesuffix(VOTES))
     if study.points is None:
         return Certified({}, "only softmax regression has a certificate by the radius")
     found: dict[int, float] = {}

@@ -6,7 +6,10 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.frontier.certified import Certified
 from sparsefed.frontier.points import FALLEN
 
-__all__ = ["Audit", "Server", "Siege", "Taken"]
+__all__ = ["COSTLY", "Audit", "Server", "Siege", "Taken"]
+
+COSTLY = 20.0
+"""Points of test accuracy below the server without a defense from which on a server is not usable."""
 
 
 class Server(NamedTuple):
@@ -18,6 +21,12 @@ class Server(NamedTuple):
     """Percent, without an attack."""
     honest_norm: float
     """Median ℓ2 norm of the honest updates."""
+    tried: int
+    """Among how many settings these were chosen."""
+    usable: bool
+    """Whether it learned, at most 20 points of test accuracy below the server without a defense.
+
+    A server that is not usable is not attacked: what an attack does to it says nothing of the defense."""
 
 
 class Siege(NamedTuple):
@@ -54,7 +63,7 @@ class Audit(NamedTuple):
     servers: list[Server]
     sieges: list[Siege]
     taken: Taken | None
-    """Which classes are easiest to take."""
+    """Which classes are easiest to take; None where examples have no class or the clip is not usable."""
     certified: Certified
     """What no attack can change."""
 
@@ -70,7 +79,13 @@ class Audit(NamedTuple):
             "cohort": self.cohort,
             "rounds": self.rounds,
             "servers": [
-                {"name": s.name, "test_accuracy": s.test_accuracy, "experiment": s.experiment.to_dict()}
+                {
+                    "name": s.name,
+                    "test_accuracy": s.test_accuracy,
+                    "usable": s.usable,
+                    "settings_tried": s.tried,
+                    "experiment": s.experiment.to_dict(),
+                }
                 for s in self.servers
             ],
             "attacks": [
