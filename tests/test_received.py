@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 import sparsefed as sf
+from sparsefed.core.text import named_type
 
 ROWS = np.random.default_rng(0).normal(size=(4, 6))
 
@@ -242,3 +243,16 @@ def test_the_weighted_mean_lies_among_the_updates_and_ignores_the_weights_scale(
     mean = sf.dense(rows, weights=weights).mean().numpy()
     assert (mean <= rows[weights > 0].max(axis=0) + 1e-12).all()
     np.testing.assert_allclose(sf.dense(rows, weights=weights * 1e200).mean().numpy(), mean, rtol=1e-12)
+
+
+def test_what_a_value_is_reads_as_english() -> None:
+    values = [None, 1, "a", np.zeros(1), np.uint8(1), OSError(), {1}]
+    assert list(map(named_type, values)) == [
+        "nothing",
+        "an int",
+        "a str",
+        "an ndarray",
+        "a uint8",
+        "an OSError",
+        "a set",
+    ]

@@ -226,8 +226,9 @@ class Dense(Updates):
 
         `shares` are `rule.shares(updates)`, how much of each update the rule took in.
         """
-        weighed = self.weights is not None and bool((self.weights > 0).any())
-        return self.roll.reports(self.norms(), shares, shares_of(self.weights) if weighed else None)
+        weights = self.weights
+        parts = None if weights is None or not bool((weights > 0).any()) else shares_of(weights)
+        return self.roll.reports(self.norms(), shares, parts)
 
 
 def _is_one_row_repeated(matrix: Matrix) -> bool:
