@@ -16,10 +16,12 @@ from sparsefed import cli
 from sparsefed.attacks import Targeted
 from sparsefed.core.errors import SpecError
 from sparsefed.federation.experiment import Experiment, read_experiment
+from sparsefed.federation.round import Federation
 from sparsefed.frontier.audit import _Work, audit
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.certified import Certified
 from sparsefed.frontier.findings import Audit, Siege
+from sparsefed.frontier.plan import for_search
 from sparsefed.frontier.points import FALLEN
 from sparsefed.frontier.usual import usual
 from sparsefed.frontier.verdict import as_page, as_text, verdict
@@ -190,6 +192,17 @@ def test_text_names_what_counts_as_success_and_a_command_that_certifies(found: A
     assert "An attack succeeds where more than 20 % of the targeted examples" in as_text(bare)
     assert "`sparsefed certify mine.toml --groups 10`." in as_text(bare, "mine.toml")
     assert "with the experiment in FILE, which `--out` writes" in as_text(bare)
+
+
+def test_a_small_data_set_has_fewer_targeted_points_than_the_search_holds_out(tmp_path: Path) -> None:
+    x, y = load_digits(return_X_y=True)
+    archive = tmp_path / "mine.npz"
+    np.savez(archive, x_train=x[:300], y_train=y[:300], x_test=x[300:500], y_test=y[300:500])
+    experiment = Experiment(**usual("Linear", archive))
+    points = _Work(experiment, tmp_path).attacks[0][0]
+    attack = _Work(experiment, tmp_path).goals(0.1)[points].attacks["PGD"]
+    assert attack.objective.points == 30
+    assert Federation.of(for_search(experiment).but(attack=attack)).auxiliary is not None
 
 
 def test_a_table_with_a_column_of_classes_makes_a_federation(tmp_path: Path) -> None:

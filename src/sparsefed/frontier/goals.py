@@ -62,7 +62,9 @@ def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> di
         found[name] = Goal(name, attacks)
 
     if dataset.test.y.ndim == 1:
-        size = points or max(1, min(200, len(dataset.test.y) // 4))
+        # A search draws its points from a part of the training examples, so those bound them too.
+        most = min(200, len(dataset.test.y) // 4, len(dataset.train.y) // 10)
+        size = points or max(1, most)
         methods = {
             "PGD": descent,
             "slow drip, not flattened": SlowDrip(**settings, flatness=0.0),

@@ -89,6 +89,7 @@ class _Work:
         self.plan, self.budget, self.jobs, self.threads = plan, budget, jobs, threads
         self.runs = searches_in(runs)
         self.cluster = cluster
+        self.problem = ""
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
@@ -143,7 +144,7 @@ class _Work:
             raise SpecError(
                 f"budget: expected enough for one setting, which takes {amount(runs, 'run')}; "
                 f"found {self.budget}; the search, {100 * share:g} % of it, ended after "
-                f"{amount(round(self.spent.runs), 'run')} in {self.spent.seconds:.0f} s"
+                f"{amount(round(self.spent.runs), 'run')} in {self.spent.seconds:.0f} s{self.problem}"
             )
 
     def report(self) -> Generator[Progress, None, list[Point]]:
@@ -223,7 +224,9 @@ class _Work:
             now = time.monotonic()
             self.studies[0].charge(key not in free, now - before)
             before = now
-            yield key, None if isinstance(outcome, SparseFedError) else outcome
+            if failed := isinstance(outcome, SparseFedError):
+                self.problem = f"; {key}: {outcome}"
+            yield key, None if failed else outcome
 
     def _cached(self, experiment: Experiment) -> bool:
         return Record(self.runs, experiment).has_ended
