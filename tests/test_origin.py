@@ -19,7 +19,7 @@ ATTACK = {
 WRONG = [
     ("cohort=5000", "cohort", "expected at most the"),
     ("data={type='Npz', path='none.npz'}", "data", "no such file"),
-    ("partition.per_client=9999", "partition", "expected 999900 examples"),
+    ("partition.per_client=9999", "partition", "expected 999,900 examples"),
     ("partition={type='Natural'}", "partition", "expected the user of each example"),
     ("model={type='LSTM'}", "model", "tokens"),
     ("defense.k=999999", "defense.k", "expected at most the model's"),

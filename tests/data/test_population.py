@@ -218,6 +218,6 @@ def test_partitions_are_chosen_by_name():
 @pytest.mark.parametrize("clients", [2**41, 10**18, 10**25])
 def test_more_clients_than_any_machine_holds_are_refused(clients: int):
     with pytest.raises(
-        DataError, match=f"expected at most {2**40} examples in all, found {clients} clients of 1"
+        DataError, match=f"expected at most {2**40:,} examples in all, found {clients:,} clients of 1"
     ):
         OneClass(clients=clients, per_client=1, replace=True).split(training_set([0, 1, 2]), CLASSES, seed=0)

@@ -77,7 +77,7 @@ class SizedPartition(Partition):
             raise DataError(f"{self!r}: expected {need}, found {amount(examples, 'example')}")
         if each * self.clients > MOST:
             found = f"{amount(self.clients, 'client')} of {each}"
-            raise DataError(f"{self!r}: expected at most {MOST} examples in all, found {found}")
+            raise DataError(f"{self!r}: expected at most {MOST:,} examples in all, found {found}")
         if not self.replace and each * self.clients > examples:
             need = f"{amount(each * self.clients, 'example')} or `replace = true`"
             raise DataError(f"{self!r}: expected {need}, found {amount(examples, 'example')}")
