@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sparsefed.core.errors import DataError
+from sparsefed.data import Data
+
 __all__ = ["Contender", "Goal", "Result", "Row", "Skip", "append", "measure"]
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +24,14 @@ Contender = Callable[[], Any]
 
 class Skip(Exception):  # noqa: N818
     """A row cannot be measured here; the message says why, and what would help."""
+
+
+def needs(data: Data) -> None:
+    """Skip the row where the data are missing."""
+    try:
+        data.load()
+    except DataError as missing:
+        raise Skip(str(missing)) from None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from benchmarks.harness import Contender, Row, Skip
-from sparsefed.core.errors import DataError
+from benchmarks.harness import Contender, Row, Skip, needs
 from sparsefed.data import MNIST
 
 WORKER = """
@@ -65,10 +64,7 @@ def row(title: str, spec: list[str], rounds: int, ours: int, other: int) -> Row:
 
     def prepare() -> Mapping[str, Contender]:
         if spec[0].endswith("mnist.toml"):
-            try:
-                MNIST().load()
-            except DataError as missing:
-                raise Skip(str(missing)) from None
+            needs(MNIST())
         return {names[count]: contender(spec, count, rounds) for count in (ours, other)}
 
     return Row(f"round of {title}: {names[ours]} / {names[other]}", None, prepare, seconds=60)

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from benchmarks.harness import Contender, Goal, Row, Skip
-from sparsefed.core.errors import DataError
+from benchmarks.harness import Contender, Goal, Row, needs
 from sparsefed.data import MNIST
 
 WORKER = """
@@ -64,10 +63,7 @@ def row(title: str, spec: list[str], rounds: int, busy: bool) -> Row:
 
     def prepare() -> Mapping[str, Contender]:
         if spec[0].endswith("mnist.toml"):
-            try:
-                MNIST().load()
-            except DataError as missing:
-                raise Skip(str(missing)) from None
+            needs(MNIST())
         while _running:
             _running.pop().kill()
         if busy:

@@ -11,7 +11,8 @@ from scenes import run, view_of
 
 import sparsefed as sf
 from sparsefed.attacks import A3FL, Best, Targeted, TriggerBackdoor, View
-from sparsefed.attacks.methods.a3fl import Trigger, wearing
+from sparsefed.attacks.methods.a3fl import Trigger
+from sparsefed.attacks.objectives.trigger import wearing
 from sparsefed.federation.round import Federation, run_round
 
 WIDTHS = (64, 16, 10)

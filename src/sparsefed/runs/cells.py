@@ -46,7 +46,10 @@ def run_cells(
             del firsts[digest]
             yield from ((cell, problem) for cell in alike[digest])
     queue = ((digest, cell.experiment) for digest, cell in firsts.items())
-    watch = lambda digest, rows: follow(firsts[digest], rows)  # noqa: E731
+
+    def watch(digest: str, rows: Generator[Row, None, Row]) -> Row:
+        return follow(firsts[digest], rows)
+
     ended = run_each(queue, runs, jobs=jobs, cluster=cluster, threads=threads, fresh=fresh, follow=watch)
     for digest, outcome in ended:
         yield from ((cell, outcome) for cell in alike[digest])

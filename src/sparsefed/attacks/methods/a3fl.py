@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sparsefed.attacks.methods.pgd import PGD
 from sparsefed.attacks.objectives.base import Auxiliary, Objective
-from sparsefed.attacks.objectives.trigger import TriggerBackdoor
+from sparsefed.attacks.objectives.trigger import TriggerBackdoor, wearing
 from sparsefed.attacks.view import View
 from sparsefed.core.errors import SpecError
 from sparsefed.core.types import Vector
 
-__all__ = ["A3FL", "Trigger", "wearing"]
+__all__ = ["A3FL", "Trigger"]
 
 
 class Trigger(NamedTuple):
@@ -97,14 +97,6 @@ class A3FL(PGD):
     def vector(self, view: View, generator: torch.Generator) -> Vector:
         """PGD on the images with the picture of this round."""
         return self.descend(view._replace(auxiliary=self.aimed(view.wanted, view.memory)), generator)
-
-
-def wearing(images: Tensor, pattern: Tensor) -> Tensor:
-    """The images with the picture in their lower right corners."""
-    height, width = pattern.shape[-2:]
-    images = images.clone()
-    images[..., -height:, -width:] = pattern
-    return images
 
 
 def _cosine(a: Vector, b: Vector) -> float:

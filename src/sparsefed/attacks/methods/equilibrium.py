@@ -54,9 +54,7 @@ class Equilibrium(Colluding):
         target = target if int(rounds) else view.params
         for _ in range(self.steps):
             ahead = self.played(view._replace(params=target), generator)
-            if not bool(
-                ahead.isfinite().all()
-            ):  # nothing bounds the attackers: the target is far enough away
+            if not bool(ahead.isfinite().all()):  # nothing bounds the attackers: this is far enough
                 break
             target = ahead
         return Target(target, rounds + 1)

@@ -10,7 +10,7 @@ from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.text import amount
 from sparsefed.data import Dataset
 
-__all__ = ["TriggerBackdoor"]
+__all__ = ["TriggerBackdoor", "wearing"]
 
 
 class TriggerBackdoor(Objective):
@@ -50,9 +50,8 @@ class TriggerBackdoor(Objective):
         return self._patched(dataset, images, target)
 
     def _patched(self, dataset: Dataset, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
-        images = images.clone()
-        images[..., -self.size :, -self.size :] = dataset.white[:, None, None]
-        return dataset.inputs(images), dataset.test.y.new_full((len(images),), target)
+        white = dataset.white[:, None, None].expand(-1, self.size, self.size)
+        return dataset.inputs(wearing(images, white)), dataset.test.y.new_full((len(images),), target)
 
     def _check(self, dataset: Dataset) -> None:
         shape = dataset.input_shape
@@ -61,3 +60,11 @@ class TriggerBackdoor(Objective):
         if self.size > min(shape[1:]):
             found = f"expected a patch of at most {amount(min(shape[1:]), 'pixel')}, found {self.size}"
             raise SpecError(found, ["size"], repr(self))
+
+
+def wearing(images: Tensor, pattern: Tensor) -> Tensor:
+    """The images with the picture `[channels, height, width]` in their lower right corners."""
+    height, width = pattern.shape[-2:]
+    images = images.clone()
+    images[..., -height:, -width:] = pattern
+    return images
