@@ -1,33 +1,48 @@
 #!/usr/bin/env bash
-# What only a GPU can show, the most telling first, in eight minutes: the tests on CUDA, the paper's CIFAR-10 run in
-# full, then Table 2's headline at `paper` scale for as long as time is left. Results and a log go to $OUT.
+# What only a GPU can show, the most telling first: the tests on CUDA, a round at the paper's size, and Table 2's
+# headline at `paper` scale beside `small`, seed 0, for as long as time is left. A log, pages and runs go to $OUT.
 #
-#   SPARSEFED_DATA=data benchmarks/device.sh
+#   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [headline]
 #
-# PyTorch must be installed. What else is missing is taken from the folder `wheels`, if there is one.
+# PyTorch must be installed. What else is missing is taken from the folder `wheels`, if there is one. SECONDS_IN_ALL
+# (480) is all the time there is; JOBS (6) is how many small runs share the GPU with the large one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-build/device}
 python=${PYTHON:-python3}
 end=$(($(date +%s) + ${SECONDS_IN_ALL:-480}))
-mkdir -p "$out" build/device-packages
-if compgen -G "wheels/*.whl" > /dev/null; then
-  "$python" -m pip install --quiet --no-deps --no-index --target build/device-packages wheels/*.whl || exit 2
+stages=${*:-tests speed headline}
+packages=$PWD/build/device-packages
+mkdir -p "$out" build
+if compgen -G "wheels/*.whl" > /dev/null && [ ! -d "$packages" ]; then
+  "$python" -m pip install --quiet --no-deps --no-index --no-compile --target "$packages" wheels/*.whl || exit 2
 fi
-export PYTHONPATH=src:build/device-packages PYTHONUNBUFFERED=1
+export PYTHONPATH=$PWD/src:$packages PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "expected a GPU that PyTorch sees, found none"; exit 2; }
 
 # within SECONDS NAME COMMAND…: runs it for so long, and never past the end; an interrupted run is saved.
 within() {
   local left=$((end - $(date +%s))) most=$1 name=$2
   [ "$left" -gt 10 ] || { echo "$name: no time left" | tee -a "$out/log"; return; }
-  echo "== $name" | tee -a "$out/log"
-  timeout --signal INT --kill-after 20 "$((most < left ? most : left))" "${@:3}" 2>&1 | tee -a "$out/log"
+  echo "== $name, $(date +%T)" | tee -a "$out/log"
+  timeout --kill-after 20 "$((most < left ? most : left))" "${@:3}" 2>&1 | tee -a "$out/log"
 }
 
-within 100 "tests on CUDA" "$python" -m pytest -q -x -k cuda -p no:cacheprovider tests
-within 240 "the paper's CIFAR-10 run" "$python" -m benchmarks.paper_scale
-within 480 "Table 2's headline" "$python" -m sparsefed table headline --scale paper --runs build/device-runs
-"$python" -m sparsefed report headline --scale paper --runs build/device-runs --out "$out/headline.md"
+runs=build/device-runs
+headline() { "$python" -m sparsefed "$1" headline --scale "$2" --runs $runs --out "$out/headline_$2.md" "${@:3}"; }
+
+[[ $stages == *tests* ]] && within 120 "tests on CUDA" "$python" -m pytest -q -n 8 -k "cuda or gpu" \
+  -p no:cacheprovider -o filterwarnings=default tests/{attacks,clients,data,defenses,kernels,models} tests/test_{federation,received}.py
+[[ $stages == *speed* ]] && within 100 "300 rounds of the paper's CIFAR-10 run" "$python" -m benchmarks.paper_scale --rounds "${ROUNDS:-300}"
+if [[ $stages == *headline* ]]; then
+  export -f headline
+  export python runs out
+  within 600 "headline at small" bash -c "headline table small --set device=cuda --only 'seed 0' --jobs ${JOBS:-6} --threads 1" > "$out/log_small" &
+  within 600 "headline at paper" bash -c "headline table paper --only 'seed 0' --only 'at the server' --threads 1"
+  wait
+  headline report paper
+  headline report small --set device=cuda
+  tar -czf "$out/runs.tar.gz" --exclude=state.safetensors -C build device-runs
+fi
 cp benchmarks/results/paper_scale.jsonl "$out/" 2> /dev/null
 echo "in $out: $(ls "$out" | tr '\n' ' ')"

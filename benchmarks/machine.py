@@ -46,10 +46,11 @@ def _commit() -> str | None:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip()
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
+    try:
+        return subprocess.run(["git", *words], cwd=Path(__file__).parent, **options).stdout.strip()
+    except FileNotFoundError:  # no git here
+        return ""
 
 
 def _processor() -> str:

@@ -1,9 +1,16 @@
 """Every defense gives on a GPU what it gives on the CPU."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import safetensors.torch
 import torch
+from test_in_a_federation import EVERY, spec_of
 
 import sparsefed as sf
+from sparsefed.core.toml import to_toml
 from sparsefed.defenses import Defense
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -45,3 +52,64 @@ def test_noise_on_a_gpu_follows_from_seed_and_round() -> None:
     state = rule.init(torch.zeros(1000, device="cuda"), seed=3)
     updates = sf.dense(torch.zeros(4, 1000, device="cuda"))
     assert torch.equal(rule.step(updates, state)[0], rule.step(updates, state)[0])
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize(
+    "clients", [sf.Gradient(), sf.FedAvg(batch_size=4)], ids=lambda kind: type(kind).__name__
+)
+def test_an_attacked_federation_goes_the_same_way_on_cpu_and_gpu(rule: Defense, clients: sf.Clients) -> None:
+    ends = []
+    for device in ("cpu", "cuda"):
+        spec = spec_of(rule, clients=clients, precision="float64", device=device)
+        fed = sf.Federation.of(spec)
+        state = fed.initial_state
+        for _ in range(3):
+            state, report = sf.run_round(fed, state)
+        ends.append((state.params.cpu(), report))
+    (here, ours), (there, theirs) = ends
+    assert ours.compromised == theirs.compromised
+    if not isinstance(
+        rule, sf.GaussianNoise | sf.LiteralNoise | sf.CRFL | sf.FLAME
+    ):  # a GPU draws other noise
+        torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-9)
+        assert theirs.diagnosis == pytest.approx(ours.diagnosis, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: type(rule).__name__)
+def test_on_a_gpu_a_stopped_run_ends_bit_for_bit_as_if_never_stopped(rule: Defense, tmp_path: Path) -> None:
+    spec = spec_of(rule, device="cuda")
+    sf.simulate(spec, tmp_path / "whole")
+    rows = sf.play(spec, tmp_path / "stopped")
+    for _ in range(3):
+        next(rows)
+    rows.close()
+    sf.simulate(spec, tmp_path / "stopped")
+    whole, stopped = (
+        (tmp_path / name / spec.digest() / "state.safetensors").read_bytes() for name in ("whole", "stopped")
+    )
+    assert whole == stopped
+
+
+def test_torchrun_on_a_gpu_gives_the_bits_of_blocks_through_nccl(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    small_spec = spec_of(sf.SparseFed(k=50, momentum=0.9), device="cuda")
+    spec.write_text(to_toml(small_spec.to_dict()))
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1", "-m", "sparsefed"]
+    for folder in ("a", "b"):
+        done = subprocess.run(
+            [sys.executable, *words, "run", str(spec), "--runs", str(tmp_path / folder)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    ends = [next((tmp_path / folder).glob("*/state.safetensors")) for folder in ("a", "b")]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    fed = sf.Federation.of(small_spec)
+    state = fed.initial_state
+    for _ in range(small_spec.rounds):
+        state, _ = sf.run_round(fed, state)
+    saved = safetensors.torch.load_file(ends[0])
+    torch.testing.assert_close(saved["server.params"], state.params.cpu(), rtol=1e-4, atol=1e-6)

@@ -140,6 +140,7 @@ def report(
     what: str,
     *,
     scale: AtScale = None,
+    set_: Set = [],
     runs: Runs = Path("runs"),
     out: Annotated[Path, Parameter("--out", validator=ending(".html", ".md", ".csv", ".tex"))] = Path(
         "report.html"
@@ -158,6 +159,8 @@ def report(
         A table's TOML file, a folder of runs, or a table of the paper by its number (a figure: `"figure 5"`).
     scale
         The scale of a table or figure of the paper.
+    set_
+        Change a key in every cell of the table, as `sparsefed table --set` does; may be repeated.
     runs
         The folder that holds the table's runs.
     out
@@ -168,7 +171,10 @@ def report(
     from sparsefed.report.sheet import as_csv, as_latex, as_markdown, of_folder, of_table
 
     kind, _, number = what.rpartition(" ")
-    plan = None if Path(what).is_dir() else table_of(kind or "table", number, scale)
+    folder = Path(what).is_dir()
+    if folder and set_:
+        raise SpecError(f"--set: expected a table to change, found {what}, a folder of runs")
+    plan = None if folder else table_of(kind or "table", number, scale, set_)
     sheet = of_folder(Path(what)) if plan is None else of_table(plan, runs)
     if out.suffix == ".html":
         text = as_page(sheet, as_typed())
