@@ -32,7 +32,7 @@ runs=build/device-runs
 headline() { "$python" -m sparsefed "$1" headline --scale "$2" --runs $runs --out "$out/headline_$2.md" "${@:3}"; }
 
 [[ $stages == *tests* ]] && within 120 "tests on CUDA" "$python" -m pytest -q -n 8 -k "cuda or gpu" \
-  -p no:cacheprovider -o filterwarnings=default tests/{attacks,clients,data,defenses,kernels,models} tests/test_{federation,received}.py
+  -p no:cacheprovider -o filterwarnings=default --tb=short tests/{attacks,clients,data,defenses,kernels,models} tests/test_{federation,received}.py
 [[ $stages == *speed* ]] && within 100 "300 rounds of the paper's CIFAR-10 run" "$python" -m benchmarks.paper_scale --rounds "${ROUNDS:-300}"
 if [[ $stages == *headline* ]]; then
   export -f headline
