@@ -46,11 +46,12 @@ def _commit() -> str | None:
 
 
 def _git(*words: str) -> str:
-    options: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
+    here = Path(__file__).parent
     try:
-        return subprocess.run(["git", *words], cwd=Path(__file__).parent, **options).stdout.strip()
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git here
         return ""
+    return done.stdout.strip()
 
 
 def _processor() -> str:

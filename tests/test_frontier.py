@@ -132,6 +132,15 @@ def test_the_goals_take_the_settings_of_the_experiments_own_attack() -> None:
     assert pgd.presence.fraction == 0.25
 
 
+def test_a_file_may_name_the_attacks_that_are_tried(tmp_path: Path) -> None:
+    only = plan(defenses={"clip": CLIP}, only=["sign flip"])
+    _, points = finished(frontier(only, tmp_path, Budget.of("16 runs")))
+    assert {point.searched.worst_attack for point in points} == {"sign flip"}
+    assert "Only these attacks were tried: sign flip." in markdown(only, points, "")
+    with pytest.raises(sf.SpecError, match=r"only: expected attacks on untargeted such as .*, found flip"):
+        finished(frontier(plan(only=["flip"]), tmp_path, Budget.of("16 runs")))
+
+
 VALUES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=12)
 
 

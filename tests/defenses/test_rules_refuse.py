@@ -13,6 +13,7 @@ from sparsefed.defenses import (
     NNM,
     RFA,
     RLR,
+    Bucketing,
     Bulyan,
     CenteredClipping,
     Defense,
@@ -55,6 +56,7 @@ LEAST = [
     (FLAME(), 3),
     (CRFL(norm=1.0), 1),
     (NNM(f=2), 5),
+    (Bucketing(rule=Krum(f=1), size=2), 9),
 ]
 every_rule = pytest.mark.parametrize(("rule", "least"), LEAST, ids=repr)
 

@@ -192,6 +192,11 @@ def test_a_rule_that_needs_more_updates_than_the_least_is_refused_before_the_fir
         assert Rules(defense=rule, clip=sf.Unclipped()).least == 1  # whatever the rule needs
 
 
+def test_a_server_that_gets_a_defense_in_place_of_rules_says_so() -> None:
+    with pytest.raises(sf.SpecError, match=r"rules: expected `Rules\(defense=…, clip=…\)`, found Mean"):
+        Keeper(sf.Mean(), {"w": np.zeros(3)})  # pyright: ignore
+
+
 def test_a_server_without_a_clip_says_so() -> None:
     with pytest.raises(sf.SpecError, match=r"`clip`: missing key; expected .*Unclipped"):
         Rules(defense=sf.Mean())  # pyright: ignore

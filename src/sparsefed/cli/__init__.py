@@ -21,12 +21,12 @@ app = App(
     version=lambda: sparsefed.__version__,
 )
 data_app = App("data", help="Data sets: what is here, and how to get the rest.")
-data_app.default(data.available)
-data_app.command(data.fetch)
+data_app.default(parts.flowing(data.available))
+data_app.command(parts.flowing(data.fetch))
 app.command(data_app)
 secagg_app = App("secagg", help="Secure aggregation with verified norms: two servers, and a demonstration.")
 for command in (secagg.demo, secagg.leader, secagg.helper, secagg.certificates):
-    secagg_app.command(command)
+    secagg_app.command(parts.flowing(command))
 app.command(secagg_app)
 for command in (
     runs.run,
@@ -43,8 +43,8 @@ for command in (
     audit.audit,
     board.leaderboard,
 ):
-    app.command(command)
-app.command(looks.list_, name="list")
+    app.command(parts.flowing(command))
+app.command(parts.flowing(looks.list_), name="list")
 app.command(partial(tables.table, kind="figure"), name="figure", help=tables.FIGURE)
 app.register_install_completion_command(help="Install completion of commands and options for your shell.")
 

@@ -1,5 +1,6 @@
 """What the commands share: their options, and how they print."""
 
+import inspect
 import json
 import os
 import shlex
@@ -31,6 +32,7 @@ __all__ = [
     "at_least",
     "beside",
     "ending",
+    "flowing",
     "keep_memory",
     "news",
     "resumable",
@@ -79,7 +81,7 @@ def at_least(least: int) -> Callable[[Any, Any], None]:
     return check
 
 
-Set = Annotated[list[str], Parameter("--set", negative="")]
+Set = Annotated[list[str], Parameter("--set", negative="", show_default=False)]
 Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 Out = Annotated[Path | None, Parameter("--out", validator=_file)]
@@ -89,6 +91,23 @@ Fresh = Annotated[bool, Parameter("--fresh", negative="")]
 Threads = Annotated[int | None, Parameter("--threads", validator=at_least(1))]
 Cluster = Annotated[str | None, Parameter("--cluster")]
 Jobs = Annotated[int, Parameter("--jobs", validator=at_least(1))]
+
+
+def flowing(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, each paragraph of its docstring made one line: in help, the terminal breaks lines."""
+    lines = [""]
+    for line in inspect.cleandoc(command.__doc__ or "").splitlines():
+        goes_on = line and lines[-1] and "---" not in line + lines[-1] and _indent(line) == _indent(lines[-1])
+        if goes_on:
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+    command.__doc__ = "\n".join(lines).strip()
+    return command
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def table(
     *,
     scale: AtScale = None,
     set_: Set = [],
-    only: Annotated[list[str], Parameter(negative="")] = [],
+    only: Annotated[list[str], Parameter(negative="", show_default=False)] = [],
     runs: Runs = Path("runs"),
     out: Out = None,
     plot: Plot = None,

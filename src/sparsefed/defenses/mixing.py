@@ -88,7 +88,12 @@ class Bucketing(Before):
     size: int = Field(default=2, gt=0)
     """s, how many updates are averaged in a group; the last group may be smaller."""
 
+    @property
+    def least(self) -> int:
+        return (self.rule.least - 1) * self.size + 1
+
     def changed(self, updates: Updates, seed: int, round: int) -> Updates:
+        check_count(self, updates, self.least)
         rows, group = updates.rows(), self.came_to(updates.count, seed, round)
         places = [torch.from_numpy(np.flatnonzero(group == i)) for i in range(group.max(initial=-1) + 1)]
         means = [rows[place.to(rows.device)].mean(dim=0) for place in places]

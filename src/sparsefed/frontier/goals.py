@@ -4,6 +4,7 @@ A defense is worth what the worst attack of a goal leaves of it. Goals are never
 backdoor, and a model that is useless to everyone.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sparsefed.attacks import (
@@ -61,10 +62,9 @@ def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> di
         }
         found[name] = Goal(name, attacks)
 
+    # A search draws its points from a part of the training examples, so those bound them too.
+    most = max(1, min(200, len(dataset.test.y) // 4, len(dataset.train.y) // 10))
     if dataset.test.y.ndim == 1:
-        # A search draws its points from a part of the training examples, so those bound them too.
-        most = min(200, len(dataset.test.y) // 4, len(dataset.train.y) // 10)
-        size = points or max(1, most)
         methods = {
             "PGD": descent,
             "slow drip, not flattened": SlowDrip(**settings, flatness=0.0),
@@ -73,9 +73,9 @@ def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> di
             "equilibrium": Equilibrium(),
             "adaptive": Adaptive(**settings),
         }
-        add(CHOSEN_POINTS, Targeted(points=size), methods)
+        add(CHOSEN_POINTS, Targeted(points=points or most), methods)
     if len(dataset.input_shape) == 3 and min(dataset.input_shape[1:]) > _PATCH:
-        add(BACKDOOR, TriggerBackdoor(target=0, points=200), {"trigger": descent})
+        add(BACKDOOR, TriggerBackdoor(target=0, points=most), {"trigger": descent})
     add(
         UNTARGETED,
         Untargeted(),
@@ -84,8 +84,14 @@ def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> di
     return found
 
 
-def chosen(goals: dict[str, Goal], name: str) -> Goal:
-    """The goal of that name; raises `SpecError` naming those there are."""
+def chosen(goals: dict[str, Goal], name: str, only: Sequence[str] = ()) -> Goal:
+    """The goal of that name, of whose attacks `only` some are tried, if any are named; raises `SpecError`."""
     if name not in goals:
         raise SpecError(f"goal: expected one of {', '.join(goals)}, found {name!r}")
-    return goals[name]
+    known = goals[name].attacks
+    kept = {attack: how for attack, how in known.items() if attack in only or not only}
+    unknown = set(only).difference(*(goal.attacks for goal in goals.values()))
+    if unknown or not kept:
+        found = ", ".join(sorted(unknown) or only)
+        raise SpecError(f"only: expected attacks on {name} such as {', '.join(known)}, found {found}")
+    return Goal(name, kept)

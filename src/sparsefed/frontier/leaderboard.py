@@ -103,7 +103,7 @@ def entries(board: Leaderboard, points: Sequence[Row] = ()) -> Iterator[Entry]:
         for share in board.compromised or board.shares():
             everything = every_attack(own, fed.dataset, share)
             for name in board.goals:
-                goal = _as_asked(board, chosen(everything, name), share)
+                goal = _as_asked(board, chosen(everything, name, board.only), share)
                 for defense in board.defenses:
                     settings = tuned(points, defense, name, share)
                     plain = with_settings(board.experiment(defense), settings).but(seed=seed)

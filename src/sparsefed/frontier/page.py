@@ -36,6 +36,8 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         parts.append(image("Worst attack accuracy against test accuracy", picture) + "\n")
     if plan.note:
         parts.append(plan.note.strip() + "\n")
+    if plan.only:
+        parts.append(f"Only these attacks were tried: {plain(', '.join(plan.only))}.\n")
     for (goal, share), group in _groups(points).items():
         best = max((point.reported or point.searched).unattacked for point in group)
         parts.append(f"### Goal: {goal}, {100 * share:g} % of the clients compromised\n")

@@ -72,6 +72,8 @@ class Plan(Spec):
     """Shares of the clients that are compromised; the experiment's own pool if empty."""
     goals: list[str] = Field(default=["chosen points"], min_length=1)
     """What the attackers want: `chosen points`, `backdoor` or `untargeted`, each searched by itself."""
+    only: list[str] = Field(default=[])
+    """Which attacks of the goal are tried, such as `PGD`; all of them if empty."""
     seeds: list[Annotated[int, Field(strict=True, ge=0)]] = Field(default=[0, 1, 2], min_length=1)
     """The seeds that are reported; the search has its own."""
     vary: dict[str, list[Any]] = Field(default={})

@@ -97,7 +97,7 @@ class _Work:
         self.studies = [
             Study(
                 plan,
-                Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal)),
+                Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal, plan.only)),
                 storage,
                 sizes,
             )

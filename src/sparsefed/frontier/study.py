@@ -55,7 +55,8 @@ class Study:
         self._grid = list(plan.grid()) if plan.vary else []
         self._values = {} if plan.vary else plan.stated(defense)
         self.base = for_search(plan.experiment(defense))
-        name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}"
+        tried = f" | {', '.join(goal.attacks)}" if plan.only else ""
+        name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}{tried}"
         self._study = optuna.create_study(
             study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
         )

@@ -130,7 +130,7 @@ def _rank(point: Point) -> tuple[bool, float]:
 def _worst(plan: Plan, choice: Point) -> Attack:
     """The attack that succeeded most against the choice; the goal's first where none did."""
     dataset = Federation.of(plan.experiment(choice.defense)).dataset
-    attacks = chosen(goals_of(plan.own(), dataset, choice.compromised), choice.goal).attacks
+    attacks = chosen(goals_of(plan.own(), dataset, choice.compromised), choice.goal, plan.only).attacks
     return attacks.get(_of(choice).worst_attack) or next(iter(attacks.values()))
 
 
@@ -138,7 +138,7 @@ def _goals(plan: Plan, choice: Point) -> dict[float, Goal]:
     own = plan.own()
     fed = Federation.of(plan.experiment(choice.defense))
     shares = [share for share in SHARES if round(share * len(fed.population)) > 0]
-    return {share: chosen(goals_of(own, fed.dataset, share), choice.goal) for share in shares}
+    return {share: chosen(goals_of(own, fed.dataset, share), choice.goal, plan.only) for share in shares}
 
 
 def _at(

@@ -44,7 +44,8 @@ class Fitted:
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         shown = self._fitting(options.max_width)
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-        for key, width in self._widths(shown, options.max_width).items():
+        widths = self._widths(shown, options.max_width)
+        for key, width in widths.items():
             texts = any(isinstance(row.get(key), str) for row in self.rows)
             justify = "left" if texts else "right"
             cut = key in CUT
@@ -61,6 +62,8 @@ class Fitted:
             yield Text("the same in every line: " + ", ".join(f"{k} {v}" for k, v in self.same.items()))
         if left := [self.heads[key] for key in self.cells if key not in shown]:
             yield Text(f"no room for: {', '.join(left)}; see --csv, or widen the terminal")
+        if cut := [self.heads[key] for key in CUT & widths.keys() if widths[key] < self._widest(key)]:
+            yield Text(f"cut off: {', '.join(cut)}; see --csv, or widen the terminal")
 
     def _least(self, key: str) -> int:
         """The width of the longest word; of a whole cell where it is copied into the next command."""
@@ -70,11 +73,12 @@ class Fitted:
         words = texts if key in WHOLE else [word for text in texts for word in text.split()]
         return max((Text(word).cell_len for word in words), default=1)
 
+    def _widest(self, key: str) -> int:
+        return max(Text(text).cell_len for text in [self.heads[key], *self.cells[key]])
+
     def _widths(self, shown: list[str], width: int) -> dict[str, int]:
         """As wide as its longest cell each, less what is missing, taken where lines can be broken."""
-        wanted = {
-            key: max(Text(text).cell_len for text in [self.heads[key], *self.cells[key]]) for key in shown
-        }
+        wanted = {key: self._widest(key) for key in shown}
         missing = sum(wanted.values()) + 2 * len(shown) - 1 - width
         while missing > 0 and (loose := [key for key in shown if wanted[key] > self._least(key)]):
             widest = max(loose, key=lambda key: wanted[key] - self._least(key))

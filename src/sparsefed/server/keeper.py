@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsefed.core.errors import RunError
+from sparsefed.core.errors import RunError, SpecError
 from sparsefed.core.files import readable_errors, write_atomically
 from sparsefed.runs.states import named, packed, restored, unpacked
 from sparsefed.server.layout import Layout
@@ -34,6 +34,8 @@ class Keeper:
         `arrays` are NumPy arrays or tensors by name, such as a module's `state_dict()`. Raises `RunError`
         where the file is another server's, damaged, or already in use.
         """
+        if not isinstance(rules, Rules):
+            raise SpecError(f"rules: expected `Rules(defense=…, clip=…)`, found {type(rules).__name__}")
         self.rules, self.layout = rules, Layout.of(arrays)
         self.initial = self.layout.vector(arrays)
         self.state = rules.begin(self.initial)
