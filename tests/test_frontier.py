@@ -280,7 +280,13 @@ def test_a_plan_without_a_knob_is_refused_in_one_line() -> None:
 
 def test_a_plan_of_a_plain_experiment_compares_the_usual_defenses() -> None:
     toml = Path(__file__).parent.parent / "examples" / "digits.toml"
-    assert {"clip", "SparseFed", "Bulyan"} <= set(read_plan(toml).defenses)
+    found = read_plan(toml)
+    assert {"clip", "SparseFed", "Bulyan"} <= set(found.defenses)
+    own = sf.read_experiment(toml)
+    assert isinstance(own.defense, sf.SparseFed)
+    assert found.stated("SparseFed")["defense.k"] == own.defense.k
+    assert "defense.error_decay" not in found.searchable("SparseFed")
+    assert found.stated("clip") == {}
 
 
 def test_tuning_answers_with_an_experiment_that_keeps_within_its_price(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ is first used: `sparsefed --help` must not wait for PyTorch.
 """
 
 import os
+import sys
 
 import lazy_loader
 
@@ -12,4 +13,12 @@ import lazy_loader
 # another process has their core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    try:
+        return _load(name)
+    except AttributeError as problem:
+        problem.name, problem.obj = name, sys.modules[__name__]  # Python then suggests the nearest name
+        raise

@@ -55,7 +55,11 @@ def test_parquet_holds_the_same_table_and_may_bring_its_test_examples(tmp_path: 
     ("text", "complaint"),
     [
         ("a,b\n1,2\n3,4\n", "expected a column `ill`, found a, b"),
-        ("a,ill\nx,0\ny,1\n" * 1, "expected numbers in column `a`; encode it, or remove it from the file"),
+        ("a,ill\nx,0\ny,1\n", "expected numbers in column `a`, found x in row 1; encode the column"),
+        ("a,ill\n1,0\n2,1\n?,1\n4,0\n", r"expected numbers in column `a`, found \? in row 3; replace it"),
+        ("a,ill\n1,no\n2,\n3,yes\n", "expected a label for every example, found 1 empty"),
+        ("a,ill\n1,no\n2,no\n3,no\n", "expected at least two different labels, found only no"),
+        ("a,il\n1,0\n3,1\n", "expected a column `ill`, found none; did you mean `il`"),
         ("a,ill\n1,0\n,1\n3,0\n", "expected a value of column `a` in every row, found 1 missing value"),
         ("ill\n" + "0\n" * 9, "expected a column of features beside `ill`, found none"),
         ("a,ill\n" + "1,0.5\n" * 9, "expected one whole number or name per example"),

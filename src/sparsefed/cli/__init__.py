@@ -61,7 +61,9 @@ def main(words: Sequence[str] | None = None) -> None:
     except ValidationError as problem:  # of a file that is typed after an option
         option = problem.argument.tokens[0].keyword if problem.argument and problem.argument.tokens else None
         _fail(f"{option}: {problem.exception_message}" if option else " ".join(str(problem).split()), 2)
-    except (SparseFedError, CycloptsError) as problem:
+    except CycloptsError as problem:
+        _fail(parts.complaint(problem), 2)
+    except SparseFedError as problem:
         _fail(" ".join(str(problem).split()), 2)
     except KeyboardInterrupt as stop:
         _fail(str(stop) or "stopped", 130)

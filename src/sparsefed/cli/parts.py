@@ -12,7 +12,8 @@ from pathlib import Path
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
+from cyclopts.exceptions import CoercionError, MissingArgumentError
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.interrupts import interruptible
@@ -31,6 +32,7 @@ __all__ = [
     "as_typed",
     "at_least",
     "beside",
+    "complaint",
     "ending",
     "flowing",
     "keep_memory",
@@ -91,6 +93,28 @@ Fresh = Annotated[bool, Parameter("--fresh", negative="")]
 Threads = Annotated[int | None, Parameter("--threads", validator=at_least(1))]
 Cluster = Annotated[str | None, Parameter("--cluster")]
 Jobs = Annotated[int, Parameter("--jobs", validator=at_least(1))]
+
+
+def complaint(problem: CycloptsError) -> str:
+    """What is wrong with the words of a command, in one line: what was expected, what was found."""
+    if isinstance(problem, CoercionError) and problem.token is not None:
+        expected = _KINDS.get(problem.target_type, getattr(problem.target_type, "__name__", "a value"))
+        option = problem.token.keyword or (problem.argument.name if problem.argument else "")
+        return f"{option}: expected {expected}, found {problem.token.value!r}"
+    if isinstance(problem, MissingArgumentError) and problem.argument is not None:
+        option = problem.keyword or next((t.keyword for t in problem.argument.tokens if t.keyword), None)
+        return f"{option or _positional(problem)}: expected a value, found none"
+    return " ".join(str(problem).split())
+
+
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+def _positional(problem: MissingArgumentError) -> str:
+    """An argument that stands without an option's name, as `--help` shows it, and where to look it up."""
+    assert problem.argument is not None
+    name = problem.argument.name.lstrip("-").upper()
+    return f"{name} (see `sparsefed {' '.join(problem.command_chain or ())} --help`)"
 
 
 def flowing(command: Callable[..., None]) -> Callable[..., None]:

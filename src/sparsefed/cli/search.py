@@ -93,11 +93,14 @@ def frontier(
         say_json(rows(points))
     else:
         print(markdown(plan, points, as_typed()))
+    drawn = plot if any(point.reported for point in points) else None
     if out is not None:
-        write(out, markdown(plan, points, as_typed(), beside(out, plot)))
-    if plot is not None:
-        plot_frontier(points, plot)
-        news(f"picture: {plot}")
+        write(out, markdown(plan, points, as_typed(), beside(out, drawn)))
+    if drawn is not None:
+        plot_frontier(points, drawn)
+        news(f"picture: {drawn}")
+    elif plot is not None:
+        news("no picture: no point was reported")
 
 
 def _varied(text: str) -> tuple[str, list[object]]:
@@ -176,6 +179,10 @@ def tune(
 
     use_threads(threads)
     limit = Budget.of(budget)
+    if not 0 < compromised < 1:
+        raise SpecError(f"--compromised: expected a share above 0 and below 1, found {compromised:g}")
+    if not 0 <= max_loss <= 100:
+        raise SpecError(f"--max-loss: expected 0 to 100 points of test accuracy, found {max_loss:g}")
     plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
     with resumable(runs):
         steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1, cluster=cluster)

@@ -199,7 +199,8 @@ def run_all(  # noqa: PLR0917
     from sparsefed.runs.record import Record
 
     def follow(cell: "Cell", rows: "Generator[Row, None, Row]") -> "Row":
-        return watched(cell.name, cell.experiment.rounds, rows)
+        brief = ", ".join(part for part in (cell.row, cell.column, f"seed {cell.experiment.seed}") if part)
+        return watched(cell.name, cell.experiment.rounds, rows, brief)
 
     before = {cell.name for cell in cells if Record(runs, cell.experiment).has_ended}
     ended = run_cells(cells, runs, jobs=jobs, cluster=cluster, threads=threads, fresh=fresh, follow=follow)

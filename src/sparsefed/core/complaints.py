@@ -17,8 +17,15 @@ __all__ = ["spec_error", "unknown_key"]
 
 def spec_error(spec: type[BaseModel], values: Mapping[str, Any], problem: ValidationError) -> SpecError:
     """The complaint that explains most: a misspelt key before the key that is missing because of it."""
-    complaints = [_complaint(spec, values, error) for error in problem.errors(include_url=False)]
-    first = min(complaints, key=lambda complaint: not complaint.unknown_key)
+    errors = problem.errors(include_url=False)
+    complaints = [_complaint(spec, values, error) for error in errors]
+    place = min(range(len(errors)), key=lambda place: not complaints[place].unknown_key)
+    first = complaints[place]
+    more = [
+        str(error["loc"][-1]) for error in errors if error["type"] == "missing" and error != errors[place]
+    ]
+    if errors[place]["type"] == "missing" and more:
+        first = SpecError(f"{first.complaint}; {spec.__name__} also needs {', '.join(more)}", first.path)
     return first.seen_from(spec.__name__)
 
 

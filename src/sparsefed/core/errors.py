@@ -2,9 +2,11 @@
 
 import json
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 __all__ = [
     "DataError",
@@ -15,6 +17,7 @@ __all__ = [
     "UpdateError",
     "bare",
     "did_you_mean",
+    "located",
     "named",
     "nearest",
 ]
@@ -70,6 +73,13 @@ def named(where: str) -> Iterator[None]:
     except SparseFedError as problem:
         problem.args = (f"{where}: {problem}",)
         raise
+
+
+def located(problem: BaseException) -> str:
+    """An error of code that is not ours in one line: what it is, in which file and line, what it says."""
+    last = traceback.extract_tb(problem.__traceback__)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{type(problem).__name__} in {place}: {' '.join(str(problem).split())}"
 
 
 def bare(key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, PydanticUserError
 
-from sparsefed.core.errors import SpecError, did_you_mean
+from sparsefed.core.errors import SpecError, did_you_mean, located
 from sparsefed.core.places import searched
 
 __all__ = ["Part", "families", "family_members", "is_own", "load", "member", "names", "root", "type_name"]
@@ -96,6 +96,11 @@ def load(name: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
+        if module_name.endswith(".py"):
+            hint = f"{module_name.removesuffix('.py').replace('/', '.')}:{attribute or 'NAME'}"
+            raise SpecError(
+                f"cannot load `{name}`: expected a module's name; did you mean `{hint}`?"
+            ) from None
         if problem.name != module_name.partition(".")[0]:
             raise SpecError(
                 f"cannot load `{name}`: it needs `{problem.name}`, which is not installed"
@@ -114,8 +119,7 @@ def load(name: str) -> Any:
             f"cannot load `{name}`: expected keys with types that TOML has{found} {what}"
         ) from None
     except Exception as problem:  # a user's module can raise anything while it is imported
-        why = " ".join(str(problem).split())
-        raise SpecError(f"cannot load `{name}`: {type(problem).__name__}: {why}") from None
+        raise SpecError(f"cannot load `{name}`: {located(problem)}") from None
     if not hasattr(module, attribute):
         has = [other for other, thing in vars(module).items() if callable(thing)]
         hint = did_you_mean(attribute, has)

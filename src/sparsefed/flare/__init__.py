@@ -1,7 +1,11 @@
 """The defenses of this package in an NVIDIA FLARE federation: `pip install sparsefed[flare]`."""
 
-from sparsefed.flare.aggregator import RobustAggregator
-from sparsefed.flare.controller import RobustFedAvg
-from sparsefed.flare.recipe import RobustRecipe
+try:
+    from sparsefed.flare.aggregator import RobustAggregator
+    from sparsefed.flare.controller import RobustFedAvg
+    from sparsefed.flare.recipe import RobustRecipe
+except ModuleNotFoundError as problem:
+    needed = "expected NVIDIA FLARE, found no `" + str(problem.name) + '`: pip install "sparsefed[flare]"'
+    raise ModuleNotFoundError(needed, name=problem.name) from problem
 
 __all__ = ["RobustAggregator", "RobustFedAvg", "RobustRecipe"]

@@ -1,5 +1,9 @@
 """The defenses of this package in a Flower federation: `pip install sparsefed[flower]`."""
 
-from sparsefed.flower.strategy import RobustStrategy
+try:
+    from sparsefed.flower.strategy import RobustStrategy
+except ModuleNotFoundError as problem:
+    needed = "expected Flower, found no `" + str(problem.name) + '`: pip install "sparsefed[flower]"'
+    raise ModuleNotFoundError(needed, name=problem.name) from problem
 
 __all__ = ["RobustStrategy"]

@@ -164,8 +164,11 @@ def read_plan(path: Path, changes: tuple[str, ...] = (), kind: type[P] = Plan, *
 
 
 def _own_defense(tree: Tree) -> Mapping[str, Tree]:
-    """The experiment's own defense, where it is none of the usual ones."""
-    own = tree["defense"]["type"]
-    if own in {change["defense"]["type"] for change in DEFENSES.values()}:
-        return {}
-    return {own: {key: tree[key] for key in ("clip", "defense")}}
+    """The experiment's own defense, with its settings: one of the usual ones, or one more."""
+    own = {key: tree[key] for key in ("clip", "defense", "anchor") if key in tree}
+    kinds = {key: part["type"] for key, part in own.items()}
+    for name, usual in DEFENSES.items():
+        if kinds == {key: usual[key]["type"] for key in ("clip", "defense", "anchor") if key in usual}:
+            return {name: own | {"fixed": usual.get("fixed", [])}}
+    known = kinds["defense"] in {usual["defense"]["type"] for usual in DEFENSES.values()}
+    return {} if known else {kinds["defense"]: own}

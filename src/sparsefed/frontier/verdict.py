@@ -82,22 +82,28 @@ def verdict(audit: Audit, file: str = "") -> list[str]:
 
 
 def _goal(audit: Audit, goal: str, usable: list[Server]) -> str:
-    """What it takes without a defense, and against the usable server that holds most."""
+    """What it takes without a defense, and against the usable servers, the one that holds most first."""
     alone = audit.fewest(audit.servers[0].name, goal)
     start = f"To {_WORDS.get(goal, goal)}, an attacker"
     bare = f"{start} {_needs(audit, alone)} without a defense"
     if not usable:
         return f"{bare}."
-    best = max(usable, key=lambda server: audit.fewest(server.name, goal).needed or math.inf)
+    best, *rest = sorted(usable, key=lambda server: -(audit.fewest(server.name, goal).needed or math.inf))
+    others = "".join(f"; against {_called(server)}: {_outcome(audit, server, goal)}" for server in rest)
     held, against = audit.fewest(best.name, goal), f"against {_called(best)}"
     if held.needed is None:
-        return f"{bare}, and fails {against} with {max(held.tried):,}."
+        return f"{bare}, and fails {against} with {max(held.tried):,}{others}."
     if alone.needed is None:
-        return f"{bare}, but succeeds {against} with {_brief(audit, held)}."
+        return f"{bare}, but succeeds {against} with {_brief(audit, held)}{others}."
     if alone.needed == held.needed:
-        return f"{bare}, and as many {against}."
+        return f"{bare}, and as many {against}{others}."
     more = "and" if held.needed > alone.needed else "but only"
-    return f"{bare}, {more} {_brief(audit, held)} {against}."
+    return f"{bare}, {more} {_brief(audit, held)} {against}{others}."
+
+
+def _outcome(audit: Audit, server: Server, goal: str) -> str:
+    siege = audit.fewest(server.name, goal)
+    return f"fails with {max(siege.tried):,}" if siege.needed is None else _brief(audit, siege)
 
 
 def _useless(server: Server, bare: Server) -> str:

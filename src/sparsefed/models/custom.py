@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 from torch import nn
 
 from sparsefed.core.code import code_files
-from sparsefed.core.errors import SpecError
+from sparsefed.core.errors import SpecError, located
 from sparsefed.core.members import load
 from sparsefed.core.text import named_type
 from sparsefed.models.base import Model
@@ -44,7 +44,10 @@ class Custom(Model):
         return self
 
     def build(self, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-        module = load(self.function)(input_shape, classes, **self.options)
+        try:
+            module = load(self.function)(input_shape, classes, **self.options)
+        except Exception as problem:  # a function of the user's own can raise anything
+            raise SpecError(f"`{self.function}` fails: {located(problem)}") from problem
         if not isinstance(module, nn.Module):
             raise SpecError(f"`{self.function}`: expected a torch.nn.Module, found {named_type(module)}")
         return module

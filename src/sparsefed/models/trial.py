@@ -63,7 +63,8 @@ def _pass(given: str, network: Network, inputs: Tensor, labels: Tensor, classes:
         try:
             logits = network.module(inputs)
         except Exception as problem:  # a module of the user's own can raise anything
-            raise SpecError(f"{given} fails: {_line(problem)}") from problem
+            tokens = "; tokens need a `vocabulary` in the data" if "'indices'" in str(problem) else ""
+            raise SpecError(f"{given} fails: {_line(problem)}{tokens}") from problem
         shape = [*labels.shape, classes]
         if not (isinstance(logits, Tensor) and logits.is_floating_point() and list(logits.shape) == shape):
             is_tensor = isinstance(logits, Tensor)

@@ -71,17 +71,18 @@ def percent_limits(values: Iterable[float]) -> tuple[float, float]:
 def end_labels(panel: Any, ends: list[tuple[float, float, str, str]]) -> None:
     """Names beside the last points (x, y, name, color), moved apart where they would overlap."""
     low, high = panel.get_ylim()
-    least = 0.06 * (high - low)
+    texts = [wrapped(name, 26) for _, _, name, _ in ends]
+    heights = [0.06 * (high - low) * (1 + text.count("\n")) for text in texts]
     places = [y for _, y, _, _ in ends]
     order = sorted(range(len(ends)), key=lambda i: places[i])
     for before, after in pairwise(order):
-        places[after] = max(places[after], places[before] + least)
+        places[after] = max(places[after], places[before] + (heights[before] + heights[after]) / 2)
     if ends and (over := places[order[-1]] - high) > 0:
         for i in order:
             places[i] -= over
-    for (x, y, name, color), place in zip(ends, places, strict=True):
-        text = panel.annotate(
-            wrapped(name, 26),
+    for (x, y, _, color), text, place in zip(ends, texts, places, strict=True):
+        label = panel.annotate(
+            text,
             (x, y),
             xytext=(1.03, (place - low) / (high - low)),
             textcoords="axes fraction",
@@ -90,7 +91,7 @@ def end_labels(panel: Any, ends: list[tuple[float, float, str, str]]) -> None:
             fontsize="small",
             annotation_clip=False,
         )
-        _plain(text)
+        _plain(label)
 
 
 def legend(figure: Any, handles: list[Any], labels: list[str]) -> None:

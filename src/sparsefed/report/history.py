@@ -3,6 +3,7 @@
 A folder is read as the data it holds: no experiment is made of it, so that a list of runs waits for nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ Tree = Mapping[str, Any]
 def past_runs(runs: Path) -> list[Row]:
     """One line per run in a folder of runs, finished or not: what differs between them, and the results.
 
-    `settings` holds the keys that differ; `what` says them in words.
+    `settings` holds the keys that differ; `what` says them in words, what fewest runs share first: a line
+    may be cut.
     """
     found = {path.parent: _readable(path.parent) for path in sorted(runs.glob("*/spec.json"))}
     readable = {folder: seen for folder, seen in found.items() if seen is not None}
     settings = differences([tree for tree, _ in readable.values()])
     told = dict(zip(readable, settings, strict=True))
+    shared = Counter(setting for mine in settings for setting in mine.items())
     rows = []
     for folder in found:
         if folder not in readable:
@@ -33,7 +36,8 @@ def past_runs(runs: Path) -> list[Row]:
             continue
         tree, ended = readable[folder]
         names = _names(tree)
-        what = ", ".join(f"{key} {value}" for key, value in sorted(told[folder].items(), key=_telling))
+        rarest = sorted(told[folder].items(), key=lambda setting: (shared[setting], _telling(setting)))
+        what = ", ".join(f"{key} {value}" for key, value in rarest)
         rows.append(
             {"run": str(folder), "what": what or brief(tree), **names, "settings": told[folder], **ended}
         )
@@ -41,7 +45,7 @@ def past_runs(runs: Path) -> list[Row]:
 
 
 TELLING = ("defense", "attack", "clip", "anchor", "data", "model", "partition")
-"""What tells runs apart best; a line that is cut begins with it."""
+"""What tells runs apart best, of settings that equally many runs share."""
 
 
 def _telling(setting: tuple[str, str]) -> int:

@@ -19,20 +19,22 @@ __all__ = ["SECONDS_BETWEEN_LINES", "counted", "followed", "trained", "watched"]
 
 SECONDS_BETWEEN_LINES = 60.0
 """How often a line is printed where the error output is no terminal."""
+BESIDE = 54
+"""Columns of a terminal that the rest of a line takes beside a run's name."""
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def watched(name: str, rounds: int, rows: Generator[Row, None, Row]) -> Row:
-    """Exhaust `rows`, showing the round, the last accuracies and the time left."""
+def watched(name: str, rounds: int, rows: Generator[Row, None, Row], brief: str = "") -> Row:
+    """Exhaust `rows`, showing the round, the last accuracies and the time left; `brief` stands by a bar."""
     console = Console(stderr=True)
     pace = _Pace()
     if not console.is_terminal:
         with _every_minute(console, lambda: f"{name}: {pace.line(rounds, 'round')}{pace.look}"):
             return _followed(rows, pace)
-    shown = Text(name)
-    shown.truncate(max(12, console.width - 66), overflow="ellipsis")
+    shown = Text(brief or name)
+    shown.truncate(max(12, console.width - BESIDE), overflow="ellipsis")
     with _bar(console, TextColumn("{task.fields[look]}", markup=False)) as progress:
         task = progress.add_task(shown.plain, total=rounds, look="")
         return _followed(rows, pace, lambda: progress.update(task, completed=pace.done, look=pace.look[2:]))
@@ -125,7 +127,7 @@ def _accuracies(row: Row) -> str:
 def _bar(console: Console, *more: TextColumn) -> Progress:
     """Names stand as they are: their brackets are no markup."""
     name = TextColumn("{task.description}", markup=False)
-    columns = (name, BarColumn(bar_width=14), _Done(), TimeRemainingColumn(compact=True), *more)
+    columns = (name, BarColumn(bar_width=8), _Done(), TimeRemainingColumn(compact=True), *more)
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +13,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from sparsefed.core.allocator import keep_large_blocks
-from sparsefed.core.errors import RunError, SparseFedError
+from sparsefed.core.errors import RunError, SparseFedError, located
 from sparsefed.core.interrupts import interruptible, postponed
 from sparsefed.core.places import beside, look_beside
 from sparsefed.federation.experiment import Experiment
@@ -85,10 +84,7 @@ def attempted(run: Callable[[], Row]) -> Outcome:
     except SparseFedError as problem:
         return problem
     except Exception as problem:  # in code of the user's own, most likely: the other runs go on
-        last = traceback.extract_tb(problem.__traceback__)[-1]
-        place = f"{Path(last.filename).name}, line {last.lineno}"
-        why = " ".join(str(problem).split())
-        return RunError(f"{type(problem).__name__} in {place}: {why}")
+        return RunError(located(problem))
 
 
 class _Worker:

@@ -66,6 +66,8 @@ class Keeper:
 
     def step(self, uploads: Sequence[Upload]) -> Round:
         """One round with what the nodes have sent, in the order of `uploads`, which decides the last bits."""
+        if self.checkpoint is not None and self._lock.closed:
+            raise RunError(f"{self.checkpoint}: expected a server in use, found one that was closed")
         state, report = self.rules.step(self.state, self.initial, uploads, self.layout)
         if self.checkpoint is not None:
             tensors = {"round": torch.tensor(state.round), "made_for": self._made_for()}

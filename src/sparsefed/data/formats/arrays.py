@@ -57,6 +57,8 @@ def as_classes(
     if len({side.dtype.kind in "US" for side in sides}) > 1:
         raise DataError(f"{path}: expected labels of one kind, found {_found(y_train)} and {_found(y_test)}")
     names, train = np.unique(sides[0], return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"{path}: expected at least two different labels, found only {names[0]!s}")
     unseen = np.setdiff1d(sides[1], names)
     if len(unseen):
         known = f"the {amount(len(names), 'label')} of the training examples"
@@ -82,7 +84,11 @@ def _labels(y: np.ndarray, path: Path) -> np.ndarray:
     whole = y.dtype.kind == "f" and y.size and bool((y == np.floor(y)).all() & np.isfinite(y).all())
     if y.ndim != 1 or not (y.dtype.kind in "biuUS" or whole):
         raise DataError(f"{path}: expected one whole number or name per example, found {_found(y, 'y')}")
-    return y if y.dtype.kind in "US" else y.astype(np.int64)
+    if y.dtype.kind not in "US":
+        return y.astype(np.int64)
+    if empty := int((np.strings.str_len(np.strings.strip(y)) == 0).sum()):
+        raise DataError(f"{path}: expected a label for every example, found {empty} empty")
+    return y
 
 
 def _tokens(x: np.ndarray, path: Path) -> torch.Tensor:

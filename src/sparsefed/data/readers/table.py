@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from sparsefed.core.errors import DataError
+from sparsefed.core.errors import DataError, did_you_mean
 from sparsefed.core.places import found, searched
 from sparsefed.core.seeds import Stream, rng
 from sparsefed.core.text import amount
@@ -71,28 +71,49 @@ class _Table(Data):
     def _table(self, path: Path) -> Any:
         if not found(path).is_file():
             raise DataError(f"{searched(path)}: no such file, expected a table in CSV or Parquet")
-        return self.read(found(path))
+        table = self.read(found(path))
+        for name in table.column_names:
+            if name not in {self.label, self.users}:
+                _check_numbers(self._column(table, name), f"{path}: expected numbers in column `{name}`")
+        return table
 
     def _features(self, table: Any) -> torch.Tensor:
         names = [name for name in table.column_names if name not in {self.label, self.users}]
         columns = [self._column(table, name) for name in names]
-        for name, column in zip(names, columns, strict=True):
-            if column.dtype.kind not in "biuf":
-                expected = f"numbers in column `{name}`; encode it, or remove it from the file"
-                raise DataError(f"{self.path}: expected {expected}, found {column[0]!s}")
         if not columns:
             raise DataError(f"{self.path}: expected a column of features beside `{self.label}`, found none")
         return as_inputs(np.stack([column.astype(np.float64) for column in columns], 1), self.path)
 
     def _column(self, table: Any, name: str) -> np.ndarray:
         if name not in table.column_names:
-            raise DataError(f"{self.path}: expected a column `{name}`, found {', '.join(table.column_names)}")
+            hint = did_you_mean(name, table.column_names)
+            names = f"found {', '.join(table.column_names)}" if not hint else "found none"
+            raise DataError(f"{self.path}: expected a column `{name}`, {names}{hint}")
         column = table.column(name)
         if column.null_count:
             found = f"found {amount(column.null_count, 'missing value')}"
             raise DataError(f"{self.path}: expected a value of column `{name}` in every row, {found}")
         values = column.to_numpy()
         return values.astype(str) if values.dtype == object else values
+
+
+def _check_numbers(column: np.ndarray, expected: str) -> None:
+    """Raises `DataError` with the first cell that is no number, and its row below the head."""
+    if column.dtype.kind in "biuf":
+        return
+    cells = column.astype(str)
+    bad = [row for row, cell in enumerate(cells) if not _is_number(cell)]
+    if bad:
+        remedy = "replace it" if len(bad) < len(cells) / 2 else "encode the column"
+        raise DataError(f"{expected}, found {cells[bad[0]]!s} in row {bad[0] + 1}; {remedy}, or remove it")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 class Csv(_Table):
