@@ -272,10 +272,10 @@ def test_numbers_of_other_types_are_numbers():
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("def f(:", "SyntaxError: invalid syntax"),
-        ("nothing", "NameError: name 'nothing' is not defined"),
+        ("def f(:", "SyntaxError in broken_module.py, line 1: invalid syntax"),
+        ("nothing", "NameError in broken_module.py, line 1: name 'nothing' is not defined"),
         ("open('/no/such/file')", "FileNotFoundError"),
-        ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two"),
+        ("raise RuntimeError('one\\ntwo')", "RuntimeError in broken_module.py, line 1: one two"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_one_clear_line(

@@ -61,7 +61,7 @@ def test_parquet_holds_the_same_table_and_may_bring_its_test_examples(tmp_path: 
         ("a,ill\n1,no\n2,no\n3,no\n", "expected at least two different labels, found only no"),
         ("a,il\n1,0\n3,1\n", "expected a column `ill`, found none; did you mean `il`"),
         ("a,ill\n1,0\n,1\n3,0\n", "expected a value of column `a` in every row, found 1 missing value"),
-        ("ill\n" + "0\n" * 9, "expected a column of features beside `ill`, found none"),
+        ("ill\n" + "0\n1\n" * 9, "expected a column of features beside `ill`, found none"),
         ("a,ill\n" + "1,0.5\n" * 9, "expected one whole number or name per example"),
     ],
 )

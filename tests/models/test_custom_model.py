@@ -33,6 +33,10 @@ def build(input_shape, classes, units=3):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, units), nn.Linear(units, classes))
 
 
+def build_by_dividing(input_shape, classes):
+    return 1 // (classes - classes)
+
+
 def build_a_number(input_shape, classes):
     return classes
 
@@ -181,3 +185,13 @@ def test_a_model_of_numbers_given_tokens_is_one_clear_line(tmp_path, model):
     with pytest.raises(SpecError, match=r"given tokens of shape \[2, 2\] fails: .*same dtype") as caught:
         Federation.of(small.experiment(data=data, partition=partition, model=model, cohort=1))
     assert "\n" not in str(caught.value)
+
+
+def test_a_function_that_fails_is_one_line_that_names_the_place():
+    with pytest.raises(SpecError, match=r"fails: ZeroDivisionError in test_custom_model.py, line \d+: "):
+        Custom(function=f"{HERE}:build_by_dividing").network((1, 8, 8), 10, seed=0)
+
+
+def test_a_file_in_place_of_a_module_is_told_how_to_be_written():
+    with pytest.raises(SpecError, match=r"expected a module's name; did you mean `mine:build`\?"):
+        Custom(function="mine.py:build")

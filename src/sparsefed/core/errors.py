@@ -78,8 +78,10 @@ def named(where: str) -> Iterator[None]:
 def located(problem: BaseException) -> str:
     """An error of code that is not ours in one line: what it is, in which file and line, what it says."""
     last = traceback.extract_tb(problem.__traceback__)[-1]
-    place = f"{Path(last.filename).name}, line {last.lineno}"
-    return f"{type(problem).__name__} in {place}: {' '.join(str(problem).split())}"
+    file, line, said = last.filename, last.lineno, str(problem)
+    if isinstance(problem, SyntaxError) and problem.filename:  # of a file that was never run
+        file, line, said = problem.filename, problem.lineno, problem.msg
+    return f"{type(problem).__name__} in {Path(file).name}, line {line}: {' '.join(said.split())}"
 
 
 def bare(key: str) -> str:

@@ -18,6 +18,8 @@ from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
 from sparsefed.federation.experiment import Experiment, laid_over, read_base
+from sparsefed.protocol.anchors import Unanchored
+from sparsefed.protocol.clips import Unclipped
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
@@ -167,8 +169,9 @@ def _own_defense(tree: Tree) -> Mapping[str, Tree]:
     """The experiment's own defense, with its settings: one of the usual ones, or one more."""
     own = {key: tree[key] for key in ("clip", "defense", "anchor") if key in tree}
     kinds = {key: part["type"] for key, part in own.items()}
+    none = {"clip": Unclipped.__name__, "anchor": Unanchored.__name__}
     for name, usual in DEFENSES.items():
-        if kinds == {key: usual[key]["type"] for key in ("clip", "defense", "anchor") if key in usual}:
+        if none | kinds == none | {key: usual[key]["type"] for key in own if key in usual}:
             return {name: own | {"fixed": usual.get("fixed", [])}}
     known = kinds["defense"] in {usual["defense"]["type"] for usual in DEFENSES.values()}
     return {} if known else {kinds["defense"]: own}
