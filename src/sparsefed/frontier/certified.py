@@ -7,6 +7,7 @@ from sparsefed.certify import Study
 from sparsefed.certify.along import VOTES
 from sparsefed.core.errors import SpecError
 from sparsefed.federation.experiment import Experiment
+from sparsefed.models import Linear
 
 __all__ = ["Certified", "certified"]
 
@@ -22,12 +23,12 @@ class Certified(NamedTuple):
 
 def certified(experiment: Experiment, numbers: Sequence[int]) -> Certified:
     """The certificate of an experiment against each number of compromised clients, until nothing is left."""
+    if not isinstance(experiment.model, Linear):
+        return Certified({}, "the bound on an update's norm certifies softmax regression (`Linear`) only")
     try:
         study = Study.of(experiment.but(attack=None))
     except SpecError as problem:
         return Certified({}, str(problem).removeprefix("certificate: ").removesuffix(VOTES))
-    if study.points is None:
-        return Certified({}, "only softmax regression has a certificate by the radius")
     found: dict[int, float] = {}
     for number in numbers:
         found[number] = study.against(number).certified or 0.0
