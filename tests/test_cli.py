@@ -86,6 +86,15 @@ def test_data_lists_the_data_sets(call: Any):
         (("dance",), "dance"),
         (("run", "spec.toml", "--fast"), "--fast"),
         (("data", "fetch", "nothing"), "nothing"),
+        (("run",), "SPEC (see `sparsefed run --help`): expected a value, found none"),
+        (("choose-k", "spec.toml"), "--max-loss (see `sparsefed choose-k --help`): expected a value"),
+        (("run", "spec.toml", "--threads", "many"), "--threads: expected a whole number, found 'many'"),
+        (("tune", "spec.toml", "--max-loss", "-1"), "--max-loss: expected 0 to 100 points of test accuracy"),
+        (("tune", "spec.toml", "--compromised", "5"), "--compromised: expected a share above 0 and below 1"),
+        (
+            ("run", "spec.toml", "--set", "partition.type=Dirichlet"),
+            "expected a whole number of at least 1; Dirichlet also needs alpha",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(call: Any, words: tuple[str, ...], complaint: str):
@@ -95,6 +104,14 @@ def test_bad_input_is_one_line_and_exit_code_2(call: Any, words: tuple[str, ...]
     assert complaint in err
     assert err.startswith("sparsefed: ")
     assert err.count("\n") == 1
+
+
+def test_help_keeps_paragraphs_and_examples_apart(call: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = call("certify", "--help")[1]
+    examples = [line for line in out.splitlines() if line.startswith("Example")]
+    assert len(examples) == 3
+    assert all(line.count("Example") == 1 for line in examples)
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(here: Path):

@@ -137,7 +137,7 @@ def test_a_file_may_name_the_attacks_that_are_tried(tmp_path: Path) -> None:
     _, points = finished(frontier(only, tmp_path, Budget.of("16 runs")))
     assert {point.searched.worst_attack for point in points} == {"sign flip"}
     assert "Only these attacks were tried: sign flip." in markdown(only, points, "")
-    with pytest.raises(sf.SpecError, match=r"only: expected attacks on untargeted such as .*, found flip"):
+    with pytest.raises(sf.SpecError, match=r"only: expected one or more of equilibrium, .*, found 'flip'"):
         finished(frontier(plan(only=["flip"]), tmp_path, Budget.of("16 runs")))
 
 
@@ -287,6 +287,27 @@ def test_a_plan_of_a_plain_experiment_compares_the_usual_defenses() -> None:
     assert found.stated("SparseFed")["defense.k"] == own.defense.k
     assert "defense.error_decay" not in found.searchable("SparseFed")
     assert found.stated("clip") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"clip": {"type": "QuantileClip"}, "defense": SPARSEFED["defense"]}, "your SparseFed"),
+        (CLIP | {"anchor": {"type": "InitialModel", "stiffness": 0.01}}, "clip, anchored"),
+        ({"defense": {"type": "LASA"}}, "LASA"),
+        (CLIP, "clip"),
+    ],
+    ids=str,
+)
+def test_a_plain_experiments_own_settings_are_searched_first(
+    changes: dict[str, object], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text(tomli_w.dumps(BASE | changes))
+    found = read_plan(tmp_path / "own.toml")
+    assert found.experiment(name) == sf.Experiment(**BASE | changes | {"attack": None})
+    assert found.stated(name)
+    unanchored = found.experiment("SparseFed").to_dict()["anchor"]
+    assert unanchored["type"] == "Unanchored"
 
 
 def test_tuning_answers_with_an_experiment_that_keeps_within_its_price(tmp_path: Path) -> None:

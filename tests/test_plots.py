@@ -1,5 +1,6 @@
 """Pictures of runs: every table can be drawn, however many lines and columns it has, and every name."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from sparsefed.core.errors import RunError
 from sparsefed.report import plots
 from sparsefed.report.colors import DASHES, PALETTE, color_of, styles
-from sparsefed.report.figures import percent_limits
+from sparsefed.report.figures import blank_figure, end_labels, percent_limits
 from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
 
 ROWS = [
@@ -87,3 +88,14 @@ def test_a_defense_keeps_its_color_where_every_run_has_a_panel_of_its_own():
     figure = plots._apart(columns, ["test_accuracy"])
     lines = figure.subfigs[0].axes[0].get_lines()[-2:]
     assert [line.get_color() for line in lines] == [color_of(name) for name in columns]
+
+
+def test_names_of_several_lines_at_the_ends_of_curves_do_not_overlap() -> None:
+    figure = blank_figure(5, 3)
+    panel = figure.subplots()
+    panel.set_ylim(0, 100)
+    name = "a name that is far too long for one line beside a panel"
+    end_labels(panel, [(1.0, height, f"{name} {i}", "black") for i, height in enumerate((50.0, 50.5, 51.0))])
+    figure.canvas.draw()
+    boxes = sorted((text.get_window_extent() for text in panel.texts), key=lambda box: box.y0)
+    assert all(below.y1 <= above.y0 for below, above in itertools.pairwise(boxes))

@@ -142,3 +142,8 @@ def test_every_kind_shortens_what_single_precision_cannot_square():
         assert torch.allclose(admitted.rows(), torch.full((4, 50), 2 / 50**0.5))
         assert updates.norms().isfinite().all()
         assert updates.mean().isfinite().all()
+
+
+def test_a_size_that_is_not_the_models_is_refused() -> None:
+    with pytest.raises(sf.UpdateError, match="`size`: expected the 3 parameters of `like`, or none, found 4"):
+        sf.dense(np.zeros((2, 3)), size=4, like=np.zeros(3))

@@ -193,5 +193,5 @@ def test_a_function_that_fails_is_one_line_that_names_the_place():
 
 
 def test_a_file_in_place_of_a_module_is_told_how_to_be_written():
-    with pytest.raises(SpecError, match=r"expected a module's name; did you mean `mine:build`\?"):
+    with pytest.raises(SpecError, match=r"expected `module:name`, .*; did you mean `mine:build`\?"):
         Custom(function="mine.py:build")

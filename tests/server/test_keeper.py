@@ -193,8 +193,15 @@ def test_a_rule_that_needs_more_updates_than_the_least_is_refused_before_the_fir
 
 
 def test_a_server_that_gets_a_defense_in_place_of_rules_says_so() -> None:
-    with pytest.raises(sf.SpecError, match=r"rules: expected `Rules\(defense=…, clip=…\)`, found Mean"):
+    with pytest.raises(sf.SpecError, match=r"rules: expected `Rules\(defense=…, clip=…\)`, found a Mean"):
         Keeper(sf.Mean(), {"w": np.zeros(3)})  # pyright: ignore
+
+
+def test_a_closed_server_plays_no_more_rounds(tmp_path: Path) -> None:
+    with Keeper(Rules(defense=sf.Mean(), clip=sf.Unclipped()), {"w": np.zeros(3)}, tmp_path / "a") as server:
+        pass
+    with pytest.raises(sf.RunError, match="expected an open `Keeper`, found a closed one"):
+        server.step([])
 
 
 def test_a_server_without_a_clip_says_so() -> None:

@@ -103,17 +103,19 @@ def complaint(problem: CycloptsError) -> str:
         return f"{option}: expected {expected}, found {problem.token.value!r}"
     if isinstance(problem, MissingArgumentError) and problem.argument is not None:
         option = problem.keyword or next((t.keyword for t in problem.argument.tokens if t.keyword), None)
-        return f"{option or _positional(problem)}: expected a value, found none"
+        return f"{option or _missing(problem)}: expected a value, found none"
     return " ".join(str(problem).split())
 
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
-def _positional(problem: MissingArgumentError) -> str:
-    """An argument that stands without an option's name, as `--help` shows it, and where to look it up."""
+def _missing(problem: MissingArgumentError) -> str:
+    """An argument that was not given, as `--help` shows it, and where to look it up."""
     assert problem.argument is not None
-    name = problem.argument.name.lstrip("-").upper()
+    name = problem.argument.name
+    if problem.argument.field_info.is_positional:
+        name = name.strip("-_").upper()
     return f"{name} (see `sparsefed {' '.join(problem.command_chain or ())} --help`)"
 
 
@@ -121,8 +123,8 @@ def flowing(command: Callable[..., None]) -> Callable[..., None]:
     """The command, each paragraph of its docstring made one line: in help, the terminal breaks lines."""
     lines = [""]
     for line in inspect.cleandoc(command.__doc__ or "").splitlines():
-        goes_on = line and lines[-1] and "---" not in line + lines[-1] and _indent(line) == _indent(lines[-1])
-        if goes_on:
+        apart = not (line and lines[-1]) or "---" in line + lines[-1] or line.startswith("Example")
+        if not apart and _indent(line) == _indent(lines[-1]):
             lines[-1] += " " + line.strip()
         else:
             lines.append(line)

@@ -31,7 +31,7 @@ def frontier(
     spec: Path,
     *,
     budget: str = "1h",
-    vary: Annotated[list[str], Parameter("--vary", negative="")] = [],
+    vary: Annotated[list[str], Parameter("--vary", negative="", show_default=False)] = [],
     set_: Set = [],
     runs: Runs = Path("runs"),
     out: Out = None,

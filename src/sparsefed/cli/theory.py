@@ -88,7 +88,9 @@ def choose_k(
 def certify(
     spec: Path,
     *,
-    groups: Annotated[list[int], Parameter("--groups", negative="", validator=at_least(1))] = [],
+    groups: Annotated[
+        list[int], Parameter("--groups", negative="", show_default=False, validator=at_least(1))
+    ] = [],
     lipschitz: float | None = None,
     compromised: int | None = None,
     set_: Set = [],

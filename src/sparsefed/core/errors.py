@@ -2,6 +2,7 @@
 
 import json
 import re
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,11 +78,17 @@ def named(where: str) -> Iterator[None]:
 
 def located(problem: BaseException) -> str:
     """An error of code that is not ours in one line: what it is, in which file and line, what it says."""
-    last = traceback.extract_tb(problem.__traceback__)[-1]
+    frames = traceback.extract_tb(problem.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    last = (own or frames)[-1]
     file, line, said = last.filename, last.lineno, str(problem)
     if isinstance(problem, SyntaxError) and problem.filename:  # of a file that was never run
         file, line, said = problem.filename, problem.lineno, problem.msg
-    return f"{type(problem).__name__} in {Path(file).name}, line {line}: {' '.join(said.split())}"
+    said = f": {' '.join(said.split())}" if said else ""
+    return f"{type(problem).__name__} in {Path(file).name}, line {line}{said}"
+
+
+_LIBRARIES = (*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}, "<")
 
 
 def bare(key: str) -> str:

@@ -93,6 +93,10 @@ def member(family: type[Part], name: Any) -> Any:
 def load(name: str) -> Any:
     """What `my_module:thing` names; raises `SpecError` where there is none."""
     module_name, _, attribute = name.partition(":")
+    if not module_name or module_name.endswith(".py") or re.search(r"^\.|/", module_name):
+        stem = Path(module_name).stem
+        hint = f"; did you mean `{stem}:{attribute or 'NAME'}`?" if stem else ""
+        raise SpecError(f"cannot load `{name}`: expected `module:name`, found no module's name{hint}")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as problem:

@@ -5,7 +5,7 @@ try:
     from sparsefed.flare.controller import RobustFedAvg
     from sparsefed.flare.recipe import RobustRecipe
 except ModuleNotFoundError as problem:
-    needed = "expected NVIDIA FLARE, found no `" + str(problem.name) + '`: pip install "sparsefed[flare]"'
+    needed = f'expected NVIDIA FLARE, found no `{problem.name}`: pip install "sparsefed[flare]"'
     raise ModuleNotFoundError(needed, name=problem.name) from problem
 
 __all__ = ["RobustAggregator", "RobustFedAvg", "RobustRecipe"]

@@ -3,7 +3,7 @@
 try:
     from sparsefed.flower.strategy import RobustStrategy
 except ModuleNotFoundError as problem:
-    needed = "expected Flower, found no `" + str(problem.name) + '`: pip install "sparsefed[flower]"'
+    needed = f'expected Flower, found no `{problem.name}`: pip install "sparsefed[flower]"'
     raise ModuleNotFoundError(needed, name=problem.name) from problem
 
 __all__ = ["RobustStrategy"]

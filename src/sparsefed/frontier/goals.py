@@ -93,5 +93,5 @@ def chosen(goals: dict[str, Goal], name: str, only: Sequence[str] = ()) -> Goal:
     unknown = set(only).difference(*(goal.attacks for goal in goals.values()))
     if unknown or not kept:
         found = ", ".join(sorted(unknown) or only)
-        raise SpecError(f"only: expected attacks on {name} such as {', '.join(known)}, found {found}")
+        raise SpecError(f"only: expected one or more of {', '.join(known)}, found {found!r}")
     return Goal(name, kept)

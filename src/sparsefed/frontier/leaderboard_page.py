@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsefed.frontier.leaderboard import Leaderboard, Standing
+from sparsefed.frontier.page import tried
 from sparsefed.report.figures import blank_figure, panel_title, save
 from sparsefed.report.markdown import code, grid, image, plain
 from sparsefed.runs.record import Row
@@ -33,7 +34,7 @@ def leaderboard_page(
     parts = [f"# {plain(board.title or 'Leaderboard')}"]
     if picture:
         parts.append(image("Success of every attack on every defense", picture))
-    parts.append(board.note.strip())
+    parts += [board.note.strip(), tried(board)]
     for (goal, share), group in _groups(standings).items():
         parts.append(f"## Goal: {plain(goal)}, {100 * share:g} % of the clients compromised")
         parts += [_ranking(group), _matrix(group), _failures(group)]

@@ -13,7 +13,7 @@ from sparsefed.report.colors import styles
 from sparsefed.report.figures import blank_figure, save
 from sparsefed.report.markdown import code, grid, image, plain
 
-__all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows"]
+__all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows", "tried"]
 
 
 _ARROW = {"arrowstyle": "->", "lw": 0.8}
@@ -37,7 +37,7 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
     if plan.note:
         parts.append(plan.note.strip() + "\n")
     if plan.only:
-        parts.append(f"Only these attacks were tried: {plain(', '.join(plan.only))}.\n")
+        parts.append(tried(plan) + "\n")
     for (goal, share), group in _groups(points).items():
         best = max((point.reported or point.searched).unattacked for point in group)
         parts.append(f"### Goal: {goal}, {100 * share:g} % of the clients compromised\n")
@@ -57,6 +57,11 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         f"By {code(command)}.\n"
     )
     return "\n".join(parts)
+
+
+def tried(plan: Plan) -> str:
+    """Which attacks a plan leaves out, in a sentence; empty where all are tried."""
+    return f"Only these attacks were tried: {plain(', '.join(plan.only))}." if plan.only else ""
 
 
 def answer(tuned: Tuned) -> str:

@@ -18,19 +18,19 @@ from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
 from sparsefed.federation.experiment import Experiment, laid_over, read_base
-from sparsefed.protocol.anchors import Unanchored
-from sparsefed.protocol.clips import Unclipped
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
 _CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
 _ANCHOR: Tree = {"type": "InitialModel", "stiffness": 1e-3}
+_NO_ANCHOR: Tree = {"type": "Unanchored"}
 _NEVER_FORGETS = ["defense.error_decay"]
 DEFENSES: Mapping[str, Tree] = {
-    "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}},
+    "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}, "anchor": _NO_ANCHOR},
     "SparseFed": {
         "clip": _CLIP,
         "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9},
+        "anchor": _NO_ANCHOR,
         "fixed": _NEVER_FORGETS,
     },
     "clip, anchored": {
@@ -43,13 +43,26 @@ DEFENSES: Mapping[str, Tree] = {
         "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9},
         "anchor": _ANCHOR,
     },
-    "quantile clip": {"clip": {"type": "QuantileClip"}, "defense": {"type": "Mean", "momentum": 0.9}},
-    "trimmed mean": {"clip": _CLIP, "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9}},
-    "Multi-Krum": {"clip": _CLIP, "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9}},
-    "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}},
+    "quantile clip": {
+        "clip": {"type": "QuantileClip"},
+        "defense": {"type": "Mean", "momentum": 0.9},
+        "anchor": _NO_ANCHOR,
+    },
+    "trimmed mean": {
+        "clip": _CLIP,
+        "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9},
+        "anchor": _NO_ANCHOR,
+    },
+    "Multi-Krum": {
+        "clip": _CLIP,
+        "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9},
+        "anchor": _NO_ANCHOR,
+    },
+    "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}, "anchor": _NO_ANCHOR},
     "FetchSGD": {
         "clip": _CLIP,
         "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9},
+        "anchor": _NO_ANCHOR,
         "fixed": _NEVER_FORGETS,
     },
 }
@@ -167,11 +180,13 @@ def read_plan(path: Path, changes: tuple[str, ...] = (), kind: type[P] = Plan, *
 
 def _own_defense(tree: Tree) -> Mapping[str, Tree]:
     """The experiment's own defense, with its settings: one of the usual ones, or one more."""
-    own = {key: tree[key] for key in ("clip", "defense", "anchor") if key in tree}
+    own: Tree = {"clip": {"type": "Unclipped"}, "anchor": _NO_ANCHOR}
+    own |= {key: tree[key] for key in ("clip", "defense", "anchor") if key in tree}
     kinds = {key: part["type"] for key, part in own.items()}
-    none = {"clip": Unclipped.__name__, "anchor": Unanchored.__name__}
     for name, usual in DEFENSES.items():
-        if none | kinds == none | {key: usual[key]["type"] for key in own if key in usual}:
+        if kinds == {key: usual[key]["type"] for key in own}:
             return {name: own | {"fixed": usual.get("fixed", [])}}
-    known = kinds["defense"] in {usual["defense"]["type"] for usual in DEFENSES.values()}
-    return {} if known else {kinds["defense"]: own}
+    if (kinds["clip"], kinds["defense"]) == ("Unclipped", "Mean"):  # none at all
+        return {}
+    kind = kinds["defense"]
+    return {f"your {kind}" if kind in DEFENSES else kind: own}

@@ -6,7 +6,7 @@ from sparsefed.core.text import amount, plural
 from sparsefed.core.toml import to_toml
 from sparsefed.frontier.findings import Audit, Server, Siege
 from sparsefed.frontier.points import FALLEN
-from sparsefed.report.pages import page, prose
+from sparsefed.report.pages import coded, page
 
 __all__ = ["as_page", "as_text", "verdict"]
 
@@ -52,13 +52,13 @@ def as_page(audit: Audit, subject: str, command: str, file: str = "") -> str:
     return page(
         "audit.html",
         title=f"Audit of {subject}",
-        verdict=[prose(line) for line in verdict(audit, file)],
+        verdict=[coded(line) for line in verdict(audit, file)],
         audit=audit,
         rows=rows,
         command=command,
         success=_SUCCESS,
         taken_by="" if audit.taken is None else amount(audit.taken.compromised, "compromised client"),
-        certified=prose(_certified(audit, file)),
+        certified=coded(_certified(audit, file)),
         specs={server.name: to_toml(server.experiment.to_dict()) for server in audit.servers},
     )
 

@@ -45,7 +45,7 @@ def dense(
     """
     shapes = None if like is None else shapes_of(like)
     sizes = None if shapes is None else tuple(math.prod(shape) for shape in shapes)
-    if sizes is not None and size not in (None, sum(sizes)):
+    if sizes is not None and size is not None and size != sum(sizes):
         raise UpdateError(f"`size`: expected the {sum(sizes)} parameters of `like`, or none, found {size}")
     read = read_updates(updates, size if sizes is None else sum(sizes), shapes)
     count = len(read.present) + len(read.problems)

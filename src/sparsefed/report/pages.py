@@ -1,9 +1,10 @@
 """Pages of HTML that open from disk: one file, no script from elsewhere, no network."""
 
+import re
 from functools import cache
 from typing import Any
 
-__all__ = ["page", "prose"]
+__all__ = ["coded", "page", "prose"]
 
 
 @cache
@@ -25,6 +26,13 @@ def prose(markdown: str) -> Any:
     from markupsafe import Markup
 
     return Markup(MarkdownIt("js-default").render(markdown))
+
+
+def coded(line: str) -> Any:
+    """A sentence as a paragraph of HTML, what stands in backticks as code; all else in it is text."""
+    from markupsafe import Markup, escape
+
+    return Markup("<p>" + re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(line))) + "</p>")
 
 
 def page(template: str, **content: Any) -> str:

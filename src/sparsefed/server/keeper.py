@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparsefed.core.errors import RunError, SpecError
 from sparsefed.core.files import readable_errors, write_atomically
+from sparsefed.core.text import named_type
 from sparsefed.runs.states import named, packed, restored, unpacked
 from sparsefed.server.layout import Layout
 from sparsefed.server.rules import Round, Rules, Upload
@@ -35,7 +36,7 @@ class Keeper:
         where the file is another server's, damaged, or already in use.
         """
         if not isinstance(rules, Rules):
-            raise SpecError(f"rules: expected `Rules(defense=…, clip=…)`, found {type(rules).__name__}")
+            raise SpecError(f"rules: expected `Rules(defense=…, clip=…)`, found {named_type(rules)}")
         self.rules, self.layout = rules, Layout.of(arrays)
         self.initial = self.layout.vector(arrays)
         self.state = rules.begin(self.initial)
@@ -67,7 +68,7 @@ class Keeper:
     def step(self, uploads: Sequence[Upload]) -> Round:
         """One round with what the nodes have sent, in the order of `uploads`, which decides the last bits."""
         if self.checkpoint is not None and self._lock.closed:
-            raise RunError(f"{self.checkpoint}: expected a server in use, found one that was closed")
+            raise RunError(f"{self.checkpoint}: expected an open `Keeper`, found a closed one")
         state, report = self.rules.step(self.state, self.initial, uploads, self.layout)
         if self.checkpoint is not None:
             tensors = {"round": torch.tensor(state.round), "made_for": self._made_for()}

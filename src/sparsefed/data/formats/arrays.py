@@ -57,12 +57,12 @@ def as_classes(
     if len({side.dtype.kind in "US" for side in sides}) > 1:
         raise DataError(f"{path}: expected labels of one kind, found {_found(y_train)} and {_found(y_test)}")
     names, train = np.unique(sides[0], return_inverse=True)
-    if len(names) < 2:
-        raise DataError(f"{path}: expected at least two different labels, found only {names[0]!s}")
     unseen = np.setdiff1d(sides[1], names)
     if len(unseen):
         known = f"the {amount(len(names), 'label')} of the training examples"
         raise DataError(f"{path}: expected test labels among {known}, found {unseen[0]!s}")
+    if len(names) < 2:
+        raise DataError(f"{path}: expected at least two different labels, found only {names[0]!s}")
     test = np.searchsorted(names, sides[1])
     plain = names.dtype.kind not in "US" and np.array_equal(names, np.arange(len(names)))
     called = None if plain else tuple(str(name) for name in names)

@@ -12,7 +12,7 @@ from pydantic import Field
 from sparsefed.core.errors import DataError, did_you_mean
 from sparsefed.core.places import found, searched
 from sparsefed.core.seeds import Stream, rng
-from sparsefed.core.text import amount
+from sparsefed.core.text import amount, one_line
 from sparsefed.data.dataset import Data, Dataset, Split
 from sparsefed.data.formats.arrays import as_classes, as_inputs, as_users
 from sparsefed.data.formats.files import read_text
@@ -72,9 +72,15 @@ class _Table(Data):
         if not found(path).is_file():
             raise DataError(f"{searched(path)}: no such file, expected a table in CSV or Parquet")
         table = self.read(found(path))
-        for name in table.column_names:
+        names = table.column_names
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise DataError(f"{path}: expected different names of columns, found `{min(twice)}` twice")
+        for name in filter(None, (self.label, self.users)):
+            self._column(table, name, path)
+        for name in names:
             if name not in {self.label, self.users}:
-                _check_numbers(self._column(table, name), f"{path}: expected numbers in column `{name}`")
+                values = self._column(table, name, path)
+                _check_numbers(values, f"{path}: expected numbers in column `{name}`")
         return table
 
     def _features(self, table: Any) -> torch.Tensor:
@@ -84,15 +90,20 @@ class _Table(Data):
             raise DataError(f"{self.path}: expected a column of features beside `{self.label}`, found none")
         return as_inputs(np.stack([column.astype(np.float64) for column in columns], 1), self.path)
 
-    def _column(self, table: Any, name: str) -> np.ndarray:
+    def _column(self, table: Any, name: str, path: Path | None = None) -> np.ndarray:
+        import pyarrow as pa
+
         if name not in table.column_names:
             hint = did_you_mean(name, table.column_names)
             names = f"found {', '.join(table.column_names)}" if not hint else "found none"
-            raise DataError(f"{self.path}: expected a column `{name}`, {names}{hint}")
+            raise DataError(f"{path or self.path}: expected a column `{name}`, {names}{hint}")
         column = table.column(name)
         if column.null_count:
             found = f"found {amount(column.null_count, 'missing value')}"
-            raise DataError(f"{self.path}: expected a value of column `{name}` in every row, {found}")
+            raise DataError(f"{path or self.path}: expected a value of column `{name}` in every row, {found}")
+        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+            expected = f"numbers or text in column `{name}`"
+            raise DataError(f"{path or self.path}: expected {expected}, found {column.type}")
         values = column.to_numpy()
         return values.astype(str) if values.dtype == object else values
 
@@ -105,7 +116,8 @@ def _check_numbers(column: np.ndarray, expected: str) -> None:
     bad = [row for row, cell in enumerate(cells) if not _is_number(cell)]
     if bad:
         remedy = "replace it" if len(bad) < len(cells) / 2 else "encode the column"
-        raise DataError(f"{expected}, found {cells[bad[0]]!s} in row {bad[0] + 1}; {remedy}, or remove it")
+        found = one_line(cells[bad[0]], 40)
+        raise DataError(f"{expected}, found {found} in row {bad[0] + 1}; {remedy}, or remove it")
 
 
 def _is_number(cell: str) -> bool:
