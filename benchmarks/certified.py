@@ -155,7 +155,7 @@ def draw(rows: dict) -> None:
         names = [name for name in plan.certificates if f"{plan_name} | {name} | seed 0" in rows]
         for place, name in enumerate(names):
             row, color = rows[f"{plan_name} | {name} | seed 0"], PALETTE[place % len(PALETTE)]
-            dashes = "-" if place < len(PALETTE) else "--"
+            dashes = ("-", "--", "-.")[place // len(PALETTE) % 3]
             share = 100 * np.array(row["counts"]) / row["clients"]
             panel.plot(share, row["certified"], color=color, ls=dashes, lw=1.6, label=name)
             if row["attacked"] is not None:
