@@ -74,15 +74,19 @@ def test_a_run_records_what_the_defense_did(rule: Defense) -> None:
 
 @every_defense
 def test_a_run_that_was_stopped_ends_bit_for_bit_as_if_never_stopped(rule: Defense, tmp_path: Path) -> None:
-    spec = spec_of(rule)
-    sf.simulate(spec, tmp_path / "whole")
-    rows = sf.play(spec, tmp_path / "stopped")
+    assert_resumes(spec_of(rule), tmp_path)
+
+
+def assert_resumes(spec: sf.Experiment, folder: Path) -> None:
+    """A run that is stopped after three rounds and resumed ends with the bytes of one that is not."""
+    sf.simulate(spec, folder / "whole")
+    rows = sf.play(spec, folder / "stopped")
     for _ in range(3):
         next(rows)
     rows.close()
-    sf.simulate(spec, tmp_path / "stopped")
+    sf.simulate(spec, folder / "stopped")
     whole, stopped = (
-        (tmp_path / name / spec.digest() / "state.safetensors").read_bytes() for name in ("whole", "stopped")
+        (folder / name / spec.digest() / "state.safetensors").read_bytes() for name in ("whole", "stopped")
     )
     assert whole == stopped
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from test_in_a_federation import EVERY, spec_of
+from test_in_a_federation import EVERY, assert_resumes, spec_of
 
 import sparsefed as sf
 from sparsefed.core.toml import to_toml
@@ -78,17 +78,7 @@ def test_an_attacked_federation_goes_the_same_way_on_cpu_and_gpu(rule: Defense, 
 
 @pytest.mark.parametrize("rule", EVERY, ids=lambda rule: type(rule).__name__)
 def test_on_a_gpu_a_stopped_run_ends_bit_for_bit_as_if_never_stopped(rule: Defense, tmp_path: Path) -> None:
-    spec = spec_of(rule, device="cuda")
-    sf.simulate(spec, tmp_path / "whole")
-    rows = sf.play(spec, tmp_path / "stopped")
-    for _ in range(3):
-        next(rows)
-    rows.close()
-    sf.simulate(spec, tmp_path / "stopped")
-    whole, stopped = (
-        (tmp_path / name / spec.digest() / "state.safetensors").read_bytes() for name in ("whole", "stopped")
-    )
-    assert whole == stopped
+    assert_resumes(spec_of(rule, device="cuda"), tmp_path)
 
 
 def test_torchrun_on_a_gpu_gives_the_bits_of_blocks_through_nccl(tmp_path: Path) -> None:

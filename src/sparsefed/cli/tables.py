@@ -250,5 +250,4 @@ def _plot_table(path: Path, plan: "Table", results: "list[tuple[Cell, Outcome]]"
         if cell.experiment.seed == seed and isinstance(end, dict):
             rows = Record(runs, cell.experiment).rows()
             columns[cell.column].append(Curve.of(cell.row, cell.experiment, rows))
-    drawn = {column: curves for column, curves in columns.items() if curves} or columns
-    plot_curves(drawn, plan.metrics, path, f"{plan.title} (seed {seed})")
+    plot_curves(columns, plan.metrics, path, f"{plan.title} (seed {seed})")

@@ -25,12 +25,11 @@ _CLIP: Tree = {"type": "FixedClip", "norm": 1.0}
 _ANCHOR: Tree = {"type": "InitialModel", "stiffness": 1e-3}
 _NO_ANCHOR: Tree = {"type": "Unanchored"}
 _NEVER_FORGETS = ["defense.error_decay"]
-DEFENSES: Mapping[str, Tree] = {
-    "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}, "anchor": _NO_ANCHOR},
+_USUAL: Mapping[str, Tree] = {
+    "clip": {"clip": _CLIP, "defense": {"type": "Mean", "momentum": 0.9}},
     "SparseFed": {
         "clip": _CLIP,
         "defense": {"type": "SparseFed", "k": 1, "momentum": 0.9},
-        "anchor": _NO_ANCHOR,
         "fixed": _NEVER_FORGETS,
     },
     "clip, anchored": {
@@ -46,26 +45,23 @@ DEFENSES: Mapping[str, Tree] = {
     "quantile clip": {
         "clip": {"type": "QuantileClip"},
         "defense": {"type": "Mean", "momentum": 0.9},
-        "anchor": _NO_ANCHOR,
     },
     "trimmed mean": {
         "clip": _CLIP,
         "defense": {"type": "TrimmedMean", "f": 1, "momentum": 0.9},
-        "anchor": _NO_ANCHOR,
     },
     "Multi-Krum": {
         "clip": _CLIP,
         "defense": {"type": "MultiKrum", "f": 1, "m": 1, "momentum": 0.9},
-        "anchor": _NO_ANCHOR,
     },
-    "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}, "anchor": _NO_ANCHOR},
+    "Bulyan": {"clip": _CLIP, "defense": {"type": "Bulyan", "f": 1, "momentum": 0.9}},
     "FetchSGD": {
         "clip": _CLIP,
         "defense": {"type": "FetchSGD", "k": 1, "columns": 1000, "momentum": 0.9},
-        "anchor": _NO_ANCHOR,
         "fixed": _NEVER_FORGETS,
     },
 }
+DEFENSES: Mapping[str, Tree] = {name: {"anchor": _NO_ANCHOR} | tree for name, tree in _USUAL.items()}
 """The defenses that are compared if a plan names none; the search turns their numbers."""
 
 _SEARCH_SEED = 1_000_003

@@ -69,7 +69,8 @@ def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, text: str)
 
 
 def curves_figure(columns: Columns, metrics: Sequence[str]) -> Any:
-    """The picture of `plot_curves` without its title."""
+    """The picture of `plot_curves` without its title; columns without a run are left out."""
+    columns = {column: curves for column, curves in columns.items() if curves} or columns
     shown = _present(columns, metrics) or _present(columns, ACCURACIES) or ["test_accuracy"]
     if max(map(len, columns.values())) <= MOST_LINES:
         return _together(columns, shown)
