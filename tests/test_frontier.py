@@ -13,14 +13,17 @@ from small import finished
 
 import sparsefed as sf
 from sparsefed import cli
+from sparsefed.core.knobs import Knob
 from sparsefed.data import Digits
 from sparsefed.data.holdout import Holdout
+from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import SEARCHED, Budget, least
 from sparsefed.frontier.goals import goals_of
 from sparsefed.frontier.page import answer, as_toml, markdown, plot_frontier, rows
 from sparsefed.frontier.plan import Plan, for_search, read_plan
 from sparsefed.frontier.points import Measured, Point, dominated, pareto
 from sparsefed.frontier.search import frontier
+from sparsefed.frontier.study import Question, Study, storage_in
 from sparsefed.frontier.tune import SHARES, tune
 
 BASE = {
@@ -355,6 +358,46 @@ def test_what_a_file_says_of_a_defense_is_tried_first(tmp_path: Path) -> None:
     first = min(tmp_path.glob("**/spec.json"), key=lambda path: path.stat().st_mtime_ns)
     tree = json.loads(first.read_text())["experiment"]
     assert (tree["clip"]["norm"], tree["defense"]["k"]) == (0.25, 7)
+
+
+def _study(folder: Path, stated: dict) -> Study:
+    only = plan(defenses={"SparseFed": stated})
+    fed = Federation.of(only.experiment("SparseFed"))
+    goal = goals_of(only.own(), fed.dataset, 0.1)["chosen points"]
+    sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
+    return Study(only, Question("SparseFed", 0.1, goal), storage_in(folder, only), sizes)
+
+
+def test_the_next_settings_lie_near_what_the_file_says(tmp_path: Path) -> None:
+    stated = {"clip": {"type": "FixedClip", "norm": 0.25}, "defense": {"type": "SparseFed", "k": 7}}
+    study = _study(tmp_path, stated)
+    norms = [study.ask().settings["clip.norm"] for _ in range(8)]
+    assert norms[0] == 0.25
+    assert len(set(norms)) == 8
+    factor = (20 / 0.02) ** (1 / 8)
+    assert sum(0.25 / factor**2 <= norm <= 0.25 * factor**2 for norm in norms) >= 6
+    again = _study(tmp_path / "again", stated)
+    assert [again.ask().settings["clip.norm"] for _ in range(8)] == norms
+
+
+@given(st.floats(0.02, 20), st.floats(-3, 3), st.booleans())
+def test_a_knob_moves_by_a_share_of_its_range_and_stops_at_its_ends(start, share, log) -> None:
+    knob = Knob(0.02, 20, log=log)
+    moved = knob.moved(start, share)
+    assert 0.02 <= moved <= 20
+    assert (moved >= start) if share >= 0 else (moved <= start)
+    assert knob.moved(0.02, 1) == pytest.approx(20)
+
+
+def test_settings_that_learn_too_little_without_an_attack_are_not_attacked(tmp_path: Path) -> None:
+    study = _study(tmp_path, {"defense": {"type": "SparseFed", "k": 7}})
+    good, poor = study.ask(), study.ask()
+    held = {"outcome": "trained", "test_accuracy": 90.0, "test_accuracy_rest": 89.0, "attack_accuracy": 5.0}
+    assert all([good.record(held) for _ in ("", *study.goal.attacks)][-1:])
+    assert poor.record(held | {"test_accuracy": 79.0})
+    assert [settings for settings, _ in study.finished()] == [good.settings]
+    close = study.ask()
+    assert not close.record(held | {"test_accuracy": 81.0})
 
 
 def test_the_usual_defenses_state_nothing_and_a_value_out_of_range_is_not_tried(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ class Knob(NamedTuple):
         turned = value / sizes[self.share_of] if self.share_of else value
         return turned if self.low <= turned <= self.high else None
 
+    def moved(self, position: float, share: float) -> float:
+        """A position of the knob, moved by a share of its range and no farther than its end."""
+        if self.log:
+            moved = position * (self.high / self.low) ** share
+        else:
+            moved = position + share * (self.high - self.low)
+        return min(max(moved, self.low), self.high)
+
 
 Knobs: TypeAlias = Mapping[str, Knob]
 """A spec's knobs by the names of its fields."""

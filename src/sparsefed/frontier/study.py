@@ -1,5 +1,6 @@
 """One search: the settings of one defense against one goal, kept on disk by Optuna, so resumable."""
 
+import random
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ from sparsefed.runs.record import Row
 __all__ = ["Question", "Study", "Trial", "searches_in", "storage_in"]
 
 _SETTINGS, _RESULTS = "settings", "measured"
+_STARTUP = 8
+"""Trials before the sampler learns from what was found."""
+_SPREAD = 1 / 8
+"""Their standard deviation around the plan's own settings, as a share of a knob's range."""
+_HOPELESS = 10.0
+"""Points of test accuracy behind the best that are too many: a report allows 5, and a search is rough."""
 
 
 def searches_in(folder: Path) -> Path:
@@ -53,7 +60,9 @@ class Study:
         self.sizes = sizes
         self.knobs: dict[str, Knob] = {} if plan.vary else plan.searchable(defense)
         self._grid = list(plan.grid()) if plan.vary else []
-        self._values = {} if plan.vary else plan.stated(defense)
+        stated = {} if plan.vary else plan.stated(defense)
+        places = {key: self.knobs[key].position(value, sizes) for key, value in stated.items()}
+        self._stated = {key: place for key, place in places.items() if place is not None}
         self.base = for_search(plan.experiment(defense))
         tried = f" | {', '.join(goal.attacks)}" if plan.only else ""
         name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}{tried}"
@@ -71,7 +80,7 @@ class Study:
             # A resumed search must not draw again what it drew before.
             seed = len(self._trials()) + zlib.crc32(self._study.study_name.encode())
             self._study.sampler = optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=8, multivariate=True, constant_liar=True
+                seed=seed, n_startup_trials=_STARTUP, multivariate=True, constant_liar=True
             )
 
     def _trials(self) -> list[Any]:
@@ -104,8 +113,8 @@ class Study:
             return Trial(self, left.number, left.user_attrs[_SETTINGS])
         if self._grid:
             self._study.enqueue_trial(self._grid[self.count])
-        elif self.count == 0 and (first := self._stated()):
-            self._study.enqueue_trial(first)
+        elif self._stated and self.count < _STARTUP:
+            self._study.enqueue_trial(self._near(self._stated) if self.count else self._stated)
         trial = self._study.ask()
         if self._grid:
             settings = self._grid[trial.number]
@@ -117,10 +126,18 @@ class Study:
         trial.set_user_attr(_SETTINGS, settings)
         return Trial(self, trial.number, settings)
 
-    def _stated(self) -> dict[str, float]:
-        """Where the knobs stand in the plan's own file: what it says is tried first."""
-        positions = {key: self.knobs[key].position(value, self.sizes) for key, value in self._values.items()}
-        return {key: position for key, position in positions.items() if position is not None}
+    def _near(self, positions: Mapping[str, float]) -> dict[str, float]:
+        """Positions of the knobs not far from some: a federation's owner knows roughly what works."""
+        draw = random.Random(f"{self._study.study_name} {self.count}")
+        return {
+            key: self.knobs[key].moved(position, draw.gauss(0, _SPREAD))
+            for key, position in positions.items()
+        }
+
+    def is_hopeless(self, found: Measured) -> bool:
+        """Whether settings learn too little without any attack for a report to choose them."""
+        best = max((other.unattacked for _, other in self.finished()), default=0.0)
+        return found.unattacked < best - _HOPELESS
 
     def tell(self, trial: "Trial", found: Measured | None) -> None:
         """Record what a trial is worth; None where its settings cannot be run."""
@@ -128,14 +145,17 @@ class Study:
 
         if found is None:
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            return
-        stored = next(t for t in self._trials() if t.number == trial.number)
-        self._study._storage.set_trial_user_attr(stored._trial_id, _RESULTS, list(found[:4]))
-        self._study.tell(trial.number, list(found.values))
+        elif self.is_hopeless(found):
+            # The sampler shall avoid the place; what attacks would do there was not measured.
+            self._study.tell(trial.number, [found.test_accuracy, 100.0])
+        else:
+            stored = next(t for t in self._trials() if t.number == trial.number)
+            self._study._storage.set_trial_user_attr(stored._trial_id, _RESULTS, list(found[:4]))
+            self._study.tell(trial.number, list(found.values))
 
     def finished(self) -> list[tuple[dict[str, Any], Measured]]:
         """Settings and values of the trials that are done."""
-        done = [trial for trial in self._trials() if trial.state.name == "COMPLETE"]
+        done = [trial for trial in self._trials() if _RESULTS in trial.user_attrs and trial.values]
         seeds = (self.base.seed,)
         return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
 
@@ -157,13 +177,15 @@ class Trial:
     def record(self, result: Row) -> bool:
         """Take the result of `next`; whether the trial is over.
 
-        It ends early where it is dominated already: more attacks can only make its values worse.
+        It ends early where it is dominated already, as more attacks can only make its values worse, and
+        where it is hopeless without any.
         """
         self._results[self._left.pop(0)] = result
         seeds = (self.study.base.seed,)
         found = measured(self.study.goal, self._results, seeds)
         others = [other.values for _, other in self.study.finished()]
-        if self._left and not dominated(found.values, others):
+        over = not self._left or dominated(found.values, others) or self.study.is_hopeless(found)
+        if not over:
             return False
         self.study.tell(self, found)
         return True
