@@ -14,7 +14,7 @@ from sparsefed.core.types import Matrix, Vector
 from sparsefed.protocol.joined import Joined
 from sparsefed.protocol.updates import Dense, Updates
 
-__all__ = ["AgainstRule", "Deviation"]
+__all__ = ["AgainstRule", "Deviation", "spread_of"]
 
 
 class Deviation(Method):
@@ -80,3 +80,16 @@ def stepped(view: View, updates: Updates) -> Vector | None:
         return view.server.step(updates, view.server_lr)[0]
     except UpdateError:
         return None
+
+
+def spread_of(honest: Updates) -> Vector:
+    """The standard deviation of every coordinate over the clients, 0 for a single one.
+
+    Row by row: `std` over the long way of a large matrix takes twenty times as long.
+    """
+    rows = honest.rows()
+    mean, squares = rows.mean(dim=0), torch.zeros_like(rows[0])
+    for row in rows:
+        away = row - mean
+        squares.addcmul_(away, away)
+    return squares.div_(honest.count).sqrt_()

@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 from pydantic import Field
 
-from sparsefed.attacks.methods.deviation import AgainstRule, Deviation
+from sparsefed.attacks.methods.deviation import AgainstRule, Deviation, spread_of
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Vector
 from sparsefed.protocol.updates import Updates
@@ -24,7 +24,7 @@ class ALIE(Deviation):
     clients still farther away to make a majority with the attackers."""
 
     def direction(self, honest: Updates) -> Vector:
-        return -honest.rows().std(dim=0, correction=0)
+        return -spread_of(honest)
 
     def size(self, view: View, honest: Updates, direction: Vector) -> float:
         return supporters_z(view.cohort, view.uploads) if self.z is None else self.z

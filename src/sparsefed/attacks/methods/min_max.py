@@ -5,10 +5,12 @@ The largest multiple is found in closed form; the paper halves steps towards it.
 
 from abc import abstractmethod
 
-from sparsefed.attacks.methods.deviation import Deviation
+import torch
+
+from sparsefed.attacks.methods.deviation import Deviation, spread_of
 from sparsefed.attacks.view import View
 from sparsefed.core.spec import Spec
-from sparsefed.core.types import Vector
+from sparsefed.core.types import PerClient, Vector
 from sparsefed.protocol.updates import Updates
 
 __all__ = ["InverseSign", "InverseStd", "InverseUnit", "MinMax", "MinSum", "Perturbation"]
@@ -40,7 +42,7 @@ class InverseStd(Perturbation):
     """Minus the standard deviation of every coordinate, what the paper finds strongest."""
 
     def of(self, honest: Updates) -> Vector:
-        return -honest.rows().std(dim=0, correction=0)
+        return -spread_of(honest)
 
 
 class MinMax(Deviation):
@@ -54,12 +56,11 @@ class MinMax(Deviation):
 
     def size(self, view: View, honest: Updates, direction: Vector) -> float:
         """‖μ + γp − uᵢ‖² ≤ D² is a quadratic in γ for each i; the least of their larger roots."""
-        away = (honest.mean() - honest.rows()).double()
         a = float(direction.double().square().sum())
         if a == 0:
             return 0.0
-        b = away @ direction.double()
-        c = away.square().sum(dim=1) - honest.squared_distances().max().to(away)
+        b, squares = _from_mean(honest, direction.double())
+        c = squares - honest.squared_distances().max().to(squares)
         roots = (-b + (b.square() - a * c).clamp(min=0).sqrt()) / a
         return max(float(roots.min()), 0.0)
 
@@ -71,5 +72,13 @@ class MinSum(MinMax):
         """Σ‖μ + γp − uᵢ‖² = hγ²‖p‖² + Σ‖μ − uᵢ‖², of h honest updates."""
         a = honest.count * float(direction.double().square().sum())
         most = float(honest.squared_distances().sum(dim=1).max())
-        spread = float((honest.mean() - honest.rows()).double().square().sum())
+        spread = float(_from_mean(honest, direction.double())[1].sum())
         return (max(most - spread, 0.0) / a) ** 0.5 if a > 0 else 0.0
+
+
+def _from_mean(honest: Updates, direction: Vector) -> tuple[PerClient, PerClient]:
+    """(μ − uᵢ) · p and ‖μ − uᵢ‖² of every client, in float64 without a matrix of that type."""
+    mean = honest.mean().double()
+    away = (mean - row for row in honest.rows())
+    found = torch.stack([torch.stack((each @ direction, each @ each)) for each in away])
+    return found[:, 0], found[:, 1]
