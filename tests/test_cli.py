@@ -89,6 +89,12 @@ def test_data_lists_the_data_sets(call: Any):
         (("run",), "SPEC (see `sparsefed run --help`): expected a value, found none"),
         (("choose-k", "spec.toml"), "--max-loss (see `sparsefed choose-k --help`): expected a value"),
         (("run", "spec.toml", "--threads", "many"), "--threads: expected a whole number, found 'many'"),
+        (("table", "t.toml", "--jobs", "1.6"), "--jobs: expected a whole number, found '1.6'"),
+        (("certify", "a.toml", "--groups", "2", "--groups", "2.5"), "--groups: expected a whole number"),
+        (
+            ("certify", "a.toml", "--compromised", "-1"),
+            "--compromised: expected a whole number of at least 0",
+        ),
         (("tune", "spec.toml", "--max-loss", "-1"), "--max-loss: expected 0 to 100 points of test accuracy"),
         (("tune", "spec.toml", "--compromised", "5"), "--compromised: expected a share above 0 and below 1"),
         (

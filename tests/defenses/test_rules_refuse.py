@@ -1,5 +1,7 @@
 """A rule that is used where it cannot work says what it found and needs, and leaves the state alone."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,7 @@ from sparsefed.defenses import (
     TrimmedMean,
 )
 from sparsefed.protocol.dense import dense
+from sparsefed.protocol.updates import Updates
 
 LEAST = [
     (Mean(), 1),
@@ -105,6 +108,39 @@ def test_updates_of_another_size_are_refused(rule: Defense, least: int) -> None:
 def test_a_plain_matrix_is_refused_with_how_to_make_updates_of_it(rule: Defense, least: int) -> None:
     with pytest.raises(UpdateError, match=r"expected updates made by `sparsefed.dense`, found a Tensor$"):
         rule.step(torch.ones(least, 4), rule.init(torch.zeros(4)))  # pyright: ignore[reportArgumentType]
+
+
+OWN_STATE = [each for each in LEAST if type(each[0]).init.__annotations__["return"] is not Any]
+"""Rules that do not wrap another, whose state would be theirs."""
+
+
+@pytest.mark.parametrize(("rule", "least"), OWN_STATE, ids=repr)
+def test_the_state_of_another_rule_is_refused(rule: Defense, least: int) -> None:
+    class Other(NamedTuple):
+        velocity: torch.Tensor
+
+    updates = dense(torch.ones(max(least, 1), 4))
+    for state, found in ((Other(torch.zeros(4)), "an Other of velocity"), (None, "nothing")):
+        with pytest.raises(UpdateError, match=f"expected the state that `init` returns .* found {found}$"):
+            rule.step(updates, state)
+
+
+def test_a_subclass_may_hand_a_part_of_its_state_to_its_base() -> None:
+    class Both(NamedTuple):
+        mine: Any
+        rounds: torch.Tensor
+
+    class Counting(Mean):
+        def init(self, params: torch.Tensor, seed: int = 0) -> Both:
+            return Both(super().init(params, seed), torch.tensor(0))
+
+        def step(self, updates: Updates, state: Both, lr: float = 1.0) -> tuple[torch.Tensor, Both]:
+            delta, mine = super().step(updates, state.mine, lr)
+            return delta, Both(mine, state.rounds + 1)
+
+    rule, updates = Counting(), dense(torch.ones(3, 4))
+    delta, state = rule.step(updates, rule.init(torch.zeros(4)))
+    assert (delta.tolist(), int(state.rounds)) == ([1.0] * 4, 1)
 
 
 def test_impossible_fields_are_refused_by_name() -> None:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import CycloptsError, Parameter
 from cyclopts.exceptions import CoercionError, MissingArgumentError
@@ -30,7 +31,6 @@ __all__ = [
     "Set",
     "Threads",
     "as_typed",
-    "at_least",
     "beside",
     "complaint",
     "ending",
@@ -43,6 +43,7 @@ __all__ = [
     "say_json",
     "typed_words",
     "use_threads",
+    "whole",
     "write",
 ]
 
@@ -72,8 +73,20 @@ def ending(*suffixes: str) -> Callable[[Any, Path | None], None]:
     return check
 
 
-def at_least(least: int) -> Callable[[Any, Any], None]:
-    """A validator of whole numbers, or of lists of them."""
+def whole(*names: str, least: int, **options: Any) -> Parameter:
+    """An option of a whole number, or of several; `1.6` is refused, which would be rounded otherwise."""
+
+    def read(kind: Any, tokens: Sequence[Any]) -> Any:
+        for token in tokens:
+            if not re.fullmatch(r"[+-]?\d+", token.value):
+                raise ValueError(f"{token.keyword}: expected a whole number, found {token.value!r}")
+        numbers = [int(token.value) for token in tokens]
+        return numbers if get_origin(kind) is list else numbers[0]
+
+    return Parameter(names or None, converter=read, validator=_at_least(least), **options)
+
+
+def _at_least(least: int) -> Callable[[Any, Any], None]:
 
     def check(_: Any, value: Any) -> None:
         for number in value if isinstance(value, list) else [value]:
@@ -90,15 +103,16 @@ Out = Annotated[Path | None, Parameter("--out", validator=_file)]
 Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
 AsCsv = Annotated[bool, Parameter("--csv", negative="")]
 Fresh = Annotated[bool, Parameter("--fresh", negative="")]
-Threads = Annotated[int | None, Parameter("--threads", validator=at_least(1))]
+Threads = Annotated[int | None, whole("--threads", least=1)]
 Cluster = Annotated[str | None, Parameter("--cluster")]
-Jobs = Annotated[int, Parameter("--jobs", validator=at_least(1))]
+Jobs = Annotated[int, whole("--jobs", least=1)]
 
 
 def complaint(problem: CycloptsError) -> str:
     """What is wrong with the words of a command, in one line: what was expected, what was found."""
     if isinstance(problem, CoercionError) and problem.token is not None:
-        expected = _KINDS.get(problem.target_type, getattr(problem.target_type, "__name__", "a value"))
+        kind = next((part for part in get_args(problem.target_type) if part in _KINDS), problem.target_type)
+        expected = _KINDS.get(kind, getattr(kind, "__name__", "a value"))
         option = problem.token.keyword or (problem.argument.name if problem.argument else "")
         return f"{option}: expected {expected}, found {problem.token.value!r}"
     if isinstance(problem, MissingArgumentError) and problem.argument is not None:

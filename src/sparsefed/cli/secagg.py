@@ -4,9 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from sparsefed.cli.parts import AsJson, at_least, say, say_json
+from sparsefed.cli.parts import AsJson, say, say_json, whole
 from sparsefed.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["certificates", "demo", "helper", "leader"]
 
-Kills = Annotated[int, Parameter("--kills", validator=at_least(0))]
-Rounds = Annotated[int, Parameter("--rounds", validator=at_least(1))]
+Kills = Annotated[int, whole("--kills", least=0)]
+Rounds = Annotated[int, whole("--rounds", least=1)]
 
 
 def leader(*, state: Path, listen: str, helper: str, certificate: Path, key: Path, authority: Path) -> None:

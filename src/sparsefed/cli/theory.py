@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from sparsefed.cli.parts import (
     AsJson,
     Out,
@@ -12,12 +10,12 @@ from sparsefed.cli.parts import (
     Runs,
     Set,
     Threads,
-    at_least,
     news,
     resumable,
     say,
     say_json,
     use_threads,
+    whole,
     write,
 )
 from sparsefed.core.errors import SpecError
@@ -34,7 +32,7 @@ def choose_k(
     spec: Path,
     *,
     max_loss: float,
-    clients: int = 20,
+    clients: Annotated[int, whole(least=1)] = 20,
     plot: Plot = None,
     set_: Set = [],
     threads: Threads = None,
@@ -88,11 +86,9 @@ def choose_k(
 def certify(
     spec: Path,
     *,
-    groups: Annotated[
-        list[int], Parameter("--groups", negative="", show_default=False, validator=at_least(1))
-    ] = [],
+    groups: Annotated[list[int], whole("--groups", least=1, negative="", show_default=False)] = [],
     lipschitz: float | None = None,
-    compromised: int | None = None,
+    compromised: Annotated[int | None, whole(least=0)] = None,
     set_: Set = [],
     runs: Runs = Path("runs"),
     out: Out = None,

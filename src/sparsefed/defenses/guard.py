@@ -6,8 +6,8 @@ are returned. And a step is finite: one that the server's precision cannot hold 
 
 import math
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any
+from functools import cache, wraps
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ def _finite_step(method: Callable) -> Callable:
     @wraps(method)
     def step(rule: Any, updates: Any, state: Any, *rest: Any, **named: Any) -> Any:
         _check_lr(rule, rest[0] if rest else named.get("lr", 1.0))
+        if type(rule).step is guarded:  # not a subclass's `super().step`, which may hand over a part
+            _check_state(rule, state)
         result = method(rule, updates, state, *rest, **named)
         delta = result[0] if isinstance(result, tuple) else None
         if isinstance(delta, Tensor) and delta.is_floating_point() and not all_finite(delta):
@@ -57,7 +59,28 @@ def _finite_step(method: Callable) -> Callable:
             raise UpdateError(f"{rule!r}: expected a step that {kind} can hold, found one that overflows")
         return result
 
-    return with_arrays(step)
+    guarded = with_arrays(step)
+    return guarded
+
+
+@cache
+def _memory_of(kind: type) -> type | None:
+    """The NamedTuple that a kind of rule's `init` says it returns, if it says so."""
+    try:
+        said = get_type_hints(kind.init).get("return")  # pyright: ignore
+    except (NameError, TypeError):  # annotations of someone's own that do not resolve
+        return None
+    return said if isinstance(said, type) and hasattr(said, "_fields") else None
+
+
+def _check_state(rule: Any, state: Any) -> None:
+    memory = _memory_of(type(rule))
+    if memory is not None and not isinstance(state, memory):
+        fields = f" of {', '.join(state._fields)}" if hasattr(state, "_fields") else ""
+        wanted = f"{memory.__name__} of {', '.join(memory._fields)}"
+        raise UpdateError(
+            f"{rule!r}: expected the state that `init` returns ({wanted}), found {named_type(state)}{fields}"
+        )
 
 
 def _check_lr(rule: Any, lr: Any) -> None:
