@@ -5,7 +5,6 @@ form, and names, attributes or arguments that do not exist. All else is left to 
 zeros or of NaN, which may be meant, are named.
 """
 
-import traceback
 import warnings
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from sparsefed.attacks import PGD, Attack, FixedPerRound, Method, Targeted
 from sparsefed.clients import Gradient
-from sparsefed.core.errors import DataError, SparseFedError, SpecError
+from sparsefed.core.errors import DataError, SparseFedError, SpecError, located
 from sparsefed.core.members import is_own
 from sparsefed.core.notices import Notice, notify
 from sparsefed.core.text import amount
@@ -79,13 +78,9 @@ def rehearse(toy: Experiment) -> None:
     except MisshapenUploads as problem:
         raise SpecError(f"{problem} (in a round in miniature)") from None
     except MISTAKES as problem:
-        place = traceback.extract_tb(problem.__traceback__)[-1]
-        where = f"{place.filename.rpartition('/')[2]}, line {place.lineno}"
-        why = f"{type(problem).__name__}: {problem}"
         hint = "; `view.honest` and `view.server` are None unless `needs` declares them"
-        raise SpecError(
-            f"a round in miniature fails in {where}: {why}{hint if 'NoneType' in why else ''}"
-        ) from problem
+        why = f"{located(problem)}{hint if 'NoneType' in str(problem) else ''}"
+        raise SpecError(f"a round in miniature fails: {why}") from problem
     except SpecError as problem:
         if _raised_in(problem) in CHECKS:
             raise
