@@ -71,9 +71,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "-view.honest_mean",
             "`needs`: expected `needs = sf.Grant.HONEST_UPDATES` in the class to read",
         ),
-        ("-view.honest.mean()", "own_parts.py, line 5: AttributeError: .* None unless `needs` declares them"),
-        ("view.server.memory", "own_parts.py, line 5: AttributeError"),
-        ("torch.zeros(3)", "own_parts.py, line 5: NameError: name 'torch' is not defined"),
+        ("-view.honest.mean()", "AttributeError in own_parts.py, line 5: .* None unless `needs` declares them"),
+        ("view.server.memory", "AttributeError in own_parts.py, line 5"),
+        ("torch.zeros(3)", "NameError in own_parts.py, line 5: name 'torch' is not defined"),
     ],
 )
 def test_a_mistake_in_an_attack_is_found_before_anything_runs(
@@ -161,7 +161,7 @@ def test_rejected_uploads_of_a_later_round_are_named_once_and_counted(tmp_path: 
         ("torch.zeros(3)", r"expected an aggregate of shape \[170\], found shape \[3\]"),
         ("updates.mean().mean()", r"expected an aggregate of shape \[170\], found shape \[\]"),
         ("None", r"expected an aggregate of shape \[170\], found nothing"),
-        ("updates.median()", "AttributeError: .*has no attribute 'median'"),
+        ("updates.median()", "AttributeError in own_parts.py, line 6: .*has no attribute 'median'"),
     ],
 )
 def test_a_mistake_in_a_defense_is_found_before_anything_runs(
