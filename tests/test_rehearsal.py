@@ -71,7 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "-view.honest_mean",
             "`needs`: expected `needs = sf.Grant.HONEST_UPDATES` in the class to read",
         ),
-        ("-view.honest.mean()", "AttributeError in own_parts.py, line 5: .* None unless `needs` declares them"),
+        ("-view.honest.mean()", "AttributeError in own_parts.py, line 5: .* unless `needs` declares them"),
         ("view.server.memory", "AttributeError in own_parts.py, line 5"),
         ("torch.zeros(3)", "NameError in own_parts.py, line 5: name 'torch' is not defined"),
     ],
