@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 
 import sparsefed as sf
-from sparsefed.attacks.base import project
+from sparsefed.attacks.base import fit_to, project
 from sparsefed.kernels import (
     gram,
     mean_near_median,
@@ -148,3 +148,15 @@ def test_no_update_passes_the_clip_by_more_than_a_millionth_of_it() -> None:
             clipped = sf.dense(sent[None]).admitted(0.999).sum()
             assert float(torch.linalg.vector_norm(clipped.double())) <= 0.999 * (1 + 1e-6), kind
             assert float(torch.linalg.vector_norm(project(sent, 0.999).double())) <= 0.999 * (1 + 1e-6), kind
+
+
+@given(st.integers(-149, 127), st.integers(-100, 100), st.integers(1, 2000))
+def test_any_upload_can_be_brought_to_any_length(exponent: int, wanted: int, size: int) -> None:
+    """Gradients of points that are long learned are subnormal, and an attacker sends them at length L."""
+    upload = torch.full((size,), 2.0**exponent)
+    upload[::2] *= -1
+    norm = 2.0**wanted
+    for sent in (fit_to(upload, norm), project(upload, norm)):
+        assert sent.isfinite().all()
+    assert float(norm_of(fit_to(upload, norm))) == pytest.approx(norm, rel=1e-5)
+    assert torch.equal(fit_to(torch.zeros(size), norm), torch.zeros(size))

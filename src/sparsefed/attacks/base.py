@@ -12,7 +12,7 @@ from sparsefed.attacks.objectives.base import Auxiliary, Objective
 from sparsefed.attacks.view import Grant, Nothing, View
 from sparsefed.core.spec import Spec
 from sparsefed.core.types import ClientIds, Matrix, Vector
-from sparsefed.kernels import norm_of
+from sparsefed.kernels import norm_of, with_norm
 
 __all__ = [
     "Attack",
@@ -23,6 +23,9 @@ __all__ = [
     "needs_points",
     "project",
 ]
+
+_LEAST = 1e-30
+"""Factors below it, and above its inverse, lose digits in float32 or do not fit."""
 
 
 class Presence(Spec, family=True):
@@ -129,10 +132,12 @@ def needs_points(method: Method, objective: Objective) -> None:
 def fit_to(update: Vector, norm: float) -> Vector:
     """`update` brought to length `norm` exactly; a zero update and an infinite norm change nothing."""
     length = norm_of(update)
-    return update * (norm / length) if math.isfinite(norm) and length > 0 else update
+    if not math.isfinite(norm) or not length > 0:
+        return update
+    factor = norm / length
+    return update * factor if _LEAST < factor < 1 / _LEAST else with_norm(update, norm)
 
 
 def project(update: Vector, norm: float) -> Vector:
     """The nearest point to `update` in the ℓ2 ball of radius `norm`."""
-    length = norm_of(update)
-    return update * (norm / length) if length > norm else update
+    return fit_to(update, norm) if norm_of(update) > norm else update
