@@ -10,6 +10,7 @@ from sparsefed.cli.parts import (
     Plot,
     Runs,
     Set,
+    Shares,
     Threads,
     as_typed,
     beside,
@@ -25,6 +26,7 @@ def leaderboard(
     spec: Path,
     *,
     points: Path | None = None,
+    compromised: Shares = [],
     set_: Set = [],
     runs: Runs = Path("runs"),
     out: Out = None,
@@ -47,6 +49,8 @@ def leaderboard(
         An experiment, compared with the usual defenses; or a leaderboard's own TOML file, with `[base]`.
     points
         What `sparsefed frontier --json` printed: each defense gets its point for the goal and the share.
+    compromised
+        The share of the clients that is compromised, between 0 and 1, if not as in the file; may be repeated.
     set_
         Change a key of the experiment before validation, such as `--set rounds=100`; may be repeated.
     runs
@@ -71,7 +75,8 @@ def leaderboard(
     from sparsefed.frontier.plan import read_plan
 
     keep_memory()
-    board = read_plan(spec, tuple(set_), Leaderboard)
+    shares = {"compromised": compromised} if compromised else {}
+    board = read_plan(spec, tuple(set_), Leaderboard, **shares)
     asked = list(entries(board, [] if points is None else read_points(points)))
     ended = run_all([entry.cell for entry in asked], runs, jobs, threads, fresh)
     done = [(entry, end) for entry, (_, end) in zip(asked, ended, strict=True)]

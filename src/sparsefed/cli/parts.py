@@ -29,6 +29,8 @@ __all__ = [
     "Plot",
     "Runs",
     "Set",
+    "Share",
+    "Shares",
     "Threads",
     "as_typed",
     "beside",
@@ -96,6 +98,12 @@ def _at_least(least: int) -> Callable[[Any, Any], None]:
     return check
 
 
+def _shares(_: Any, value: Any) -> None:
+    for share in value if isinstance(value, list) else [value]:
+        if not 0 < share < 1:
+            raise SpecError(f"expected a share above 0 and below 1, found {share:g}")
+
+
 Set = Annotated[list[str], Parameter("--set", negative="", show_default=False)]
 Runs = Annotated[Path, Parameter("--runs")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
@@ -104,6 +112,10 @@ Plot = Annotated[Path | None, Parameter("--plot", validator=_picture)]
 AsCsv = Annotated[bool, Parameter("--csv", negative="")]
 Fresh = Annotated[bool, Parameter("--fresh", negative="")]
 Threads = Annotated[int | None, whole("--threads", least=1)]
+Share = Annotated[float, Parameter("--compromised", validator=_shares)]
+Shares = Annotated[
+    list[float], Parameter("--compromised", negative="", show_default=False, validator=_shares)
+]
 Cluster = Annotated[str | None, Parameter("--cluster")]
 Jobs = Annotated[int, whole("--jobs", least=1)]
 

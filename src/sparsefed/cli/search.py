@@ -13,6 +13,8 @@ from sparsefed.cli.parts import (
     Plot,
     Runs,
     Set,
+    Share,
+    Shares,
     Threads,
     as_typed,
     beside,
@@ -31,6 +33,7 @@ def frontier(
     spec: Path,
     *,
     budget: str = "1h",
+    compromised: Shares = [],
     vary: Annotated[list[str], Parameter("--vary", negative="", show_default=False)] = [],
     set_: Set = [],
     runs: Runs = Path("runs"),
@@ -56,6 +59,8 @@ def frontier(
     budget
         How much to run, over all restarts: a time such as `90s`, `3m` or `1h`, or a number of runs. A time is
         what the runs take, added up over the processes, so with `--jobs 2` an hour takes half an hour.
+    compromised
+        The share of the clients that is compromised, between 0 and 1, if not as in the file; may be repeated.
     vary
         A plain grid instead of a search: `--vary clip.norm=0.1,1,5`; may be repeated.
     set_
@@ -84,9 +89,8 @@ def frontier(
 
     use_threads(threads)
     limit = Budget.of(budget)
-    plan = read_plan(spec, tuple(set_))
-    if vary:
-        plan = read_plan(spec, tuple(set_), vary=dict(map(_varied, vary)))
+    said = {"compromised": compromised, "vary": dict(map(_varied, vary))}
+    plan = read_plan(spec, tuple(set_), **{key: value for key, value in said.items() if value})
     with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster))
     if json_:
@@ -120,7 +124,7 @@ def _varied(text: str) -> tuple[str, list[object]]:
 def tune(
     spec: Path,
     *,
-    compromised: Annotated[float, Parameter("--compromised")] = 0.1,
+    compromised: Share = 0.1,
     max_loss: Annotated[float, Parameter("--max-loss")] = 2.0,
     budget: str = "1h",
     goal: str = "chosen points",
@@ -179,8 +183,6 @@ def tune(
 
     use_threads(threads)
     limit = Budget.of(budget)
-    if not 0 < compromised < 1:
-        raise SpecError(f"--compromised: expected a share above 0 and below 1, found {compromised:g}")
     if not 0 <= max_loss <= 100:
         raise SpecError(f"--max-loss: expected 0 to 100 points of test accuracy, found {max_loss:g}")
     plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
