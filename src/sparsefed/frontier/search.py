@@ -1,5 +1,6 @@
 """The frontier: search every defense's settings, then report the best with other seeds and horizons."""
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ class _Work:
         self.runs = searches_in(runs)
         self.cluster = cluster
         self.problem = ""
+        self._for: dict[str, Study] = {}
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
@@ -112,8 +114,13 @@ class _Work:
         runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
         return Budget(sum(runs), sum(seconds))
 
+    def _cost(self, study: Study) -> tuple[float, int]:
+        """What a search has cost, in the budget's unit; all get the same, so slow rules fewer settings."""
+        runs, seconds = study.spent
+        return (seconds if math.isinf(self.budget.runs) else runs), study.count
+
     def search(self, share: float = SEARCHED) -> Iterator[Progress]:
-        """Turn the knobs of every defense in turn until the search's part of the budget is used."""
+        """Turn the knobs of the defense that has cost least until the search's part of the budget is used."""
         limit, running = self.budget.part(share), dict[str, Trial]()
         waiting: list[Trial] = []
 
@@ -122,7 +129,7 @@ class _Work:
                 open_ = [study for study in self.studies if not study.exhausted]
                 if not waiting and not open_:
                     return
-                trial = waiting.pop() if waiting else min(open_, key=lambda study: study.count).ask()
+                trial = waiting.pop() if waiting else min(open_, key=self._cost).ask()
                 try:
                     name, experiment = trial.next()
                 except SpecError:
@@ -130,6 +137,7 @@ class _Work:
                     continue
                 key = f"{trial.study.defense}, setting {trial.number + 1}, {name or 'unattacked'}"
                 running[key] = trial
+                self._for[key] = trial.study
                 yield key, experiment
 
         for key, result in self._done(feed()):
@@ -163,6 +171,7 @@ class _Work:
                     name = f"{final.study.defense}, choice {final.rank + 1}"
                     key = f"{name}, seed {seed}, rounds ×{horizon}, {attack or 'unattacked'}"
                     tasks[key] = ((place, seed, horizon), attack)
+                    self._for[key] = final.study
                     yield key, experiment
 
         for key, result in self._done(feed()):
@@ -222,7 +231,7 @@ class _Work:
         where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
         for key, outcome in run_each(watched(), self.runs, **where):
             now = time.monotonic()
-            self.studies[0].charge(key not in free, now - before)
+            self._for.pop(key).charge(key not in free, now - before)
             before = now
             if failed := isinstance(outcome, SparseFedError):
                 self.problem = f"; {key}: {outcome}"
