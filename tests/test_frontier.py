@@ -289,7 +289,7 @@ def test_a_plan_of_a_plain_experiment_compares_the_usual_defenses() -> None:
     assert isinstance(own.defense, sf.SparseFed)
     assert found.stated("SparseFed")["defense.k"] == own.defense.k
     assert "defense.error_decay" not in found.searchable("SparseFed")
-    assert found.stated("clip") == {}
+    assert found.stated("clip") == {"schedule.peak": 0.2, "clip.norm": 5.0, "defense.momentum": 0.9}
 
 
 @pytest.mark.parametrize(
@@ -400,9 +400,14 @@ def test_settings_that_learn_too_little_without_an_attack_are_not_attacked(tmp_p
     assert not close.record(held | {"test_accuracy": 81.0})
 
 
-def test_the_usual_defenses_state_nothing_and_a_value_out_of_range_is_not_tried(tmp_path: Path) -> None:
+def test_the_usual_defenses_start_from_the_experiment_and_a_value_out_of_range_is_not_tried(
+    tmp_path: Path,
+) -> None:
     usual = read_plan(_written(tmp_path / "own.toml", BASE))
-    assert usual.stated("clip") == {}
+    started = {"schedule.value": 0.1, "clip.norm": 1.0, "defense.momentum": 0.9}
+    assert usual.stated("clip") == started
+    assert usual.stated("trimmed mean") == started  # and not f = 1, whatever the cohort
+    assert usual.stated("SparseFed, anchored")["anchor.stiffness"] == 1e-3
     wide = plan(defenses={"clip": {"clip": {"type": "FixedClip", "norm": 1e9}}})
     knob = wide.searchable("clip")["clip.norm"]
     assert knob.position(1e9, {}) is None

@@ -109,12 +109,21 @@ class Plan(Spec):
         return found
 
     def stated(self, defense: str) -> dict[str, float]:
-        """The knobs' values that the file itself gives to a defense; none for a defense of `DEFENSES`."""
-        if self.defenses[defense] == DEFENSES.get(defense):
-            return {}
+        """The knobs' values where a search of a defense starts.
+
+        They are what the file says; of a defense of `DEFENSES`, the experiment's schedule and clip and what
+        is usual, but none of the numbers that depend on the size of the model or the cohort.
+        """
         tree = self.experiment(defense).to_dict()
-        found = ((key, reduce(getitem, key.split("."), tree)) for key in self.searchable(defense))
-        return {key: value for key, value in found if isinstance(value, int | float)}
+        if usual := self.defenses[defense] == DEFENSES.get(defense):
+            own = self.own().to_dict()["clip"]
+            tree["clip"] = own if own["type"] == tree["clip"]["type"] else tree["clip"]
+        found = {
+            key: reduce(getitem, key.split("."), tree)
+            for key, knob in self.searchable(defense).items()
+            if not (usual and knob.share_of)
+        }
+        return {key: value for key, value in found.items() if isinstance(value, int | float)}
 
     def check(self) -> None:
         """Raises `SpecError` for a defense that cannot be, or cannot be searched."""
