@@ -96,6 +96,25 @@ def test_one_command_makes_page_picture_and_numbers_and_runs_nothing_twice(
     ]
 
 
+def test_what_a_frontier_has_run_is_not_run_again(file: Path, tmp_path: Path, capsys) -> None:
+    runs = tmp_path / "runs"
+    words = ["leaderboard", str(file), "--runs", str(runs), "--json"]
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    first = capsys.readouterr().out
+    moved = [path for path in runs.iterdir() if path.is_dir()]
+    (runs / "frontier").mkdir()
+    for path in moved[1:]:
+        path.rename(runs / "frontier" / path.name)
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    assert json.loads(capsys.readouterr().out) == json.loads(first)
+    assert {path.name for path in runs.iterdir() if path.is_dir()} == {moved[0].name, "frontier"}
+    with contextlib.suppress(SystemExit):
+        cli.main(words)  # with none left to run
+    assert json.loads(capsys.readouterr().out) == json.loads(first)
+
+
 def test_every_attack_of_a_goal_can_be_made_and_includes_the_frontier_s():
     base = sf.Experiment(**CONTENT["base"])
     dataset = Digits().load()

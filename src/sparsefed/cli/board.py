@@ -69,23 +69,27 @@ def leaderboard(
         Print the standings as JSON.
 
     """
-    from sparsefed.cli.tables import run_all
+    from sparsefed.cli.tables import ended_in, run_all
     from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, standings
     from sparsefed.frontier.leaderboard_page import heat_map, leaderboard_page, rows
     from sparsefed.frontier.plan import read_plan
+    from sparsefed.frontier.study import searches_in
 
     keep_memory()
     shares = {"compromised": compromised} if compromised else {}
     board = read_plan(spec, tuple(set_), Leaderboard, **shares)
     asked = list(entries(board, [] if points is None else read_points(points)))
-    ended = run_all([entry.cell for entry in asked], runs, jobs, threads, fresh)
-    done = [(entry, end) for entry, (_, end) in zip(asked, ended, strict=True)]
-    found = standings(board, done)
+    cells = [entry.cell for entry in asked]
+    found = {} if fresh else {cell.name: end for cell, end in ended_in(searches_in(runs), cells)}
+    left = [cell for cell in cells if cell.name not in found]
+    found |= {cell.name: end for cell, end in run_all(left, runs, jobs, threads, fresh)}
+    done = [(entry, found[entry.cell.name]) for entry in asked]
+    ranked = standings(board, done)
     if json_:
-        say_json(rows(found))
+        say_json(rows(ranked))
     else:
-        print(leaderboard_page(board, found, as_typed()))
+        print(leaderboard_page(board, ranked, as_typed()))
     if out is not None:
-        write(out, leaderboard_page(board, found, as_typed(), beside(out, plot)))
+        write(out, leaderboard_page(board, ranked, as_typed(), beside(out, plot)))
     if plot is not None:
-        heat_map(found, plot)
+        heat_map(ranked, plot)
