@@ -115,6 +115,30 @@ def test_what_a_frontier_has_run_is_not_run_again(file: Path, tmp_path: Path, ca
     assert json.loads(capsys.readouterr().out) == json.loads(first)
 
 
+def test_a_frontier_s_run_that_is_damaged_or_made_with_other_files_is_made_again(
+    file: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    runs = tmp_path / "runs"
+    words = ["leaderboard", str(file), "--runs", str(runs), "--json"]
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    first = json.loads(capsys.readouterr().out)
+    made = [path for path in runs.iterdir() if path.is_dir()]
+    (runs / "frontier").mkdir()
+    for path in made:
+        path.rename(runs / "frontier" / path.name)
+    (runs / "frontier" / made[0].name / "result.json").write_text("{")
+    monkeypatch.setattr(
+        "sparsefed.frontier.leaderboard.Record.stale",
+        lambda record: ["mine.py"] if record.folder.name == made[1].name else [],
+    )
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    assert json.loads(capsys.readouterr().out) == first
+    again = {path.name for path in runs.iterdir() if path.is_dir() and path.name != "frontier"}
+    assert again == {made[0].name, made[1].name}
+
+
 def test_every_attack_of_a_goal_can_be_made_and_includes_the_frontier_s():
     base = sf.Experiment(**CONTENT["base"])
     dataset = Digits().load()

@@ -31,8 +31,10 @@ from sparsefed.attacks import (
     Untargeted,
     View,
 )
+from sparsefed.attacks.methods.deviation import spread_of
 from sparsefed.defenses import Krum, SparseFed
 from sparsefed.federation.round import Federation, run_round
+from sparsefed.protocol.dense import dense
 from sparsefed.protocol.joined import Joined
 from sparsefed.protocol.updates import Dense
 
@@ -350,3 +352,10 @@ def test_more_coordinates_than_parameters_are_refused_before_the_first_round():
         _ = Federation.of(
             small.experiment(attack=small.attack(method=CoordinateAware(coordinates=10**6)))
         ).initial_state
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1.0, 1e20, 1e30])
+def test_the_spread_of_updates_is_their_standard_deviation_at_any_size(scale: float) -> None:
+    rows = scale * torch.randn(7, 40, generator=torch.Generator().manual_seed(0))
+    literal = rows.double().numpy().std(axis=0)
+    assert spread_of(dense(rows)).double().numpy() == pytest.approx(literal, rel=1e-5)

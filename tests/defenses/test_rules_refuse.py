@@ -125,6 +125,21 @@ def test_the_state_of_another_rule_is_refused(rule: Defense, least: int) -> None
             rule.step(updates, state)
 
 
+@pytest.mark.parametrize("annotation", ["the memory", "torch.Foo", "Unknown", None])
+def test_a_rule_may_annotate_its_state_as_it_likes(annotation: str | None) -> None:
+    class Own(Mean):
+        pass
+
+    def init(self: Own, params: torch.Tensor, seed: int = 0) -> Any:
+        return Mean.init(self, params, seed)
+
+    init.__annotations__["return"] = annotation
+    Own.init = init
+    rule = Own()
+    delta, _ = rule.step(dense(torch.ones(3, 4)), rule.init(torch.zeros(4)))
+    assert delta.tolist() == [1.0] * 4
+
+
 def test_a_subclass_may_hand_a_part_of_its_state_to_its_base() -> None:
     class Both(NamedTuple):
         mine: Any

@@ -69,18 +69,17 @@ def leaderboard(
         Print the standings as JSON.
 
     """
-    from sparsefed.cli.tables import ended_in, run_all
-    from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, standings
+    from sparsefed.cli.tables import run_all
+    from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, run_before, standings
     from sparsefed.frontier.leaderboard_page import heat_map, leaderboard_page, rows
     from sparsefed.frontier.plan import read_plan
-    from sparsefed.frontier.study import searches_in
 
     keep_memory()
     shares = {"compromised": compromised} if compromised else {}
     board = read_plan(spec, tuple(set_), Leaderboard, **shares)
     asked = list(entries(board, [] if points is None else read_points(points)))
     cells = [entry.cell for entry in asked]
-    found = {} if fresh else {cell.name: end for cell, end in ended_in(searches_in(runs), cells)}
+    found = run_before(cells, runs)
     left = [cell for cell in cells if cell.name not in found]
     found |= {cell.name: end for cell, end in run_all(left, runs, jobs, threads, fresh)}
     done = [(entry, found[entry.cell.name]) for entry in asked]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sparsefed.runs.record import Outcome, Row
     from sparsefed.runs.tables import Cell, Table
 
-__all__ = ["FIGURE", "ended_in", "report", "run_all", "table"]
+__all__ = ["FIGURE", "report", "run_all", "table"]
 
 FIGURE = """Run what a figure of the paper shows, and print the numbers behind it as Markdown.
 
@@ -113,7 +113,7 @@ def table(
     plan = table_of(kind, what, scale, set_)
     with named(what):
         wanted, others = _parted(list(plan.cells()), only)
-        results = run_all(wanted, runs, jobs, threads, fresh, cluster) + ended_in(runs, others)
+        results = run_all(wanted, runs, jobs, threads, fresh, cluster) + _ended(others, runs)
     lines = summary(plan, results)
     for line in lines:
         mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
@@ -220,8 +220,7 @@ def _parted(cells: "list[Cell]", only: list[str]) -> "tuple[list[Cell], list[Cel
     return wanted, [cell for cell in cells if cell.name not in names]
 
 
-def ended_in(runs: Path, cells: "list[Cell]") -> "list[tuple[Cell, Outcome]]":
-    """The cells that have run to their end there, and their results."""
+def _ended(cells: "list[Cell]", runs: Path) -> "list[tuple[Cell, Outcome]]":
     from sparsefed.runs.record import Record
 
     found = ((cell, Record(runs, cell.experiment).result) for cell in cells)

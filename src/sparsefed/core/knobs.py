@@ -1,5 +1,6 @@
 """Knobs: the settings of a spec that a search may turn, declared by the spec itself."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -33,12 +34,18 @@ class Knob(NamedTuple):
         return turned if self.low <= turned <= self.high else None
 
     def moved(self, position: float, share: float) -> float:
-        """A position of the knob, moved by a share of its range and no farther than its end."""
+        """A position of the knob, moved by a share of its range and reflected at its ends."""
         if self.log:
-            moved = position * (self.high / self.low) ** share
+            place = math.log(position / self.low) / math.log(self.high / self.low)
         else:
-            moved = position + share * (self.high - self.low)
-        return min(max(moved, self.low), self.high)
+            place = (position - self.low) / (self.high - self.low)
+        place = abs((place + share + 1) % 2 - 1)
+        moved = (
+            self.low * (self.high / self.low) ** place
+            if self.log
+            else self.low + place * (self.high - self.low)
+        )
+        return min(max(moved, self.low), self.high)  # rounding
 
 
 Knobs: TypeAlias = Mapping[str, Knob]

@@ -68,7 +68,7 @@ def _memory_of(kind: type) -> type | None:
     """The NamedTuple that a kind of rule's `init` says it returns, if it says so."""
     try:
         said = get_type_hints(kind.init).get("return")  # pyright: ignore
-    except (NameError, TypeError):  # annotations of someone's own that do not resolve
+    except Exception:  # an annotation of someone's own may be anything
         return None
     return said if isinstance(said, type) and hasattr(said, "_fields") else None
 

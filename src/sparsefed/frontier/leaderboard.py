@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from sparsefed.attacks import Attack, Pool
-from sparsefed.core.errors import SpecError
+from sparsefed.core.errors import RunError, SpecError
 from sparsefed.core.merge import Tree
 from sparsefed.core.spec import Spec
 from sparsefed.federation.experiment import Experiment
@@ -17,10 +18,20 @@ from sparsefed.frontier.goals import Goal, chosen
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import Measured, averaged, measured
 from sparsefed.frontier.roster import every_attack
-from sparsefed.runs.record import Outcome, Row
+from sparsefed.frontier.study import searches_in
+from sparsefed.runs.record import Outcome, Record, Row
 from sparsefed.runs.tables import Cell
 
-__all__ = ["Entry", "Leaderboard", "Reported", "Standing", "entries", "read_points", "standings"]
+__all__ = [
+    "Entry",
+    "Leaderboard",
+    "Reported",
+    "Standing",
+    "entries",
+    "read_points",
+    "run_before",
+    "standings",
+]
 
 
 POINT = ("defense", "settings", "goal", "compromised", "test_accuracy", "worst_attack_accuracy")
@@ -100,7 +111,7 @@ def entries(board: Leaderboard, points: Sequence[Row] = ()) -> Iterator[Entry]:
     fed = Federation.of(board.experiment(next(iter(board.defenses))))
     own = board.own()
     for seed in board.seeds:
-        for share in board.compromised or board.shares():
+        for share in board.shares():
             everything = every_attack(own, fed.dataset, share)
             for name in board.goals:
                 goal = _as_asked(board, chosen(everything, name, board.only), share)
@@ -109,6 +120,17 @@ def entries(board: Leaderboard, points: Sequence[Row] = ()) -> Iterator[Entry]:
                     plain = with_settings(board.experiment(defense), settings).but(seed=seed)
                     for attack in ("", *goal.attacks):
                         yield Entry(defense, goal, share, attack, _cell(plain, defense, goal, share, attack))
+
+
+def run_before(cells: Sequence[Cell], runs: Path) -> dict[str, Outcome]:
+    """What a frontier has run in `runs`, by cell, unless it is damaged, stale, or run outside of it, too."""
+    found: dict[str, Outcome] = {}
+    for cell in cells:
+        record = Record(searches_in(runs), cell.experiment)
+        with suppress(RunError):
+            if record.has_ended and not Record(runs, cell.experiment).has_ended and not record.stale():
+                found[cell.name] = record.result or {}
+    return found
 
 
 def _cell(plain: Experiment, defense: str, goal: Goal, share: float, attack: str) -> Cell:

@@ -111,8 +111,9 @@ class Plan(Spec):
     def stated(self, defense: str) -> dict[str, float]:
         """The knobs' values where a search of a defense starts.
 
-        They are what the file says; of a defense of `DEFENSES`, the experiment's schedule and clip and what
-        is usual, but none of the numbers that depend on the size of the model or the cohort.
+        They are what the file says; of a defense of `DEFENSES`, the experiment's schedule, its clip if of the
+        same kind, and the usual momentum and stiffness, but no number that depends on the size of the model
+        or of the cohort.
         """
         tree = self.experiment(defense).to_dict()
         if usual := self.defenses[defense] == DEFENSES.get(defense):
@@ -134,7 +135,7 @@ class Plan(Spec):
         """The shares of compromised clients to study."""
         own = self.own()
         if self.compromised or own.attack is None:
-            return list(self.compromised) or [0.1]
+            return list(dict.fromkeys(self.compromised)) or [0.1]
         clients = getattr(own.partition, "clients", None)
         presence = own.attack.presence
         fraction = getattr(presence, "fraction", None)

@@ -2,7 +2,9 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,10 +71,28 @@ def searched(
     work = _Work(plan, runs, budget, jobs, threads)
     yield from work.search(share=1.0)
     return {
-        study.defense: Choice(final.settings, len(study.finished()))
+        study.defense: Choice(final.settings, study.tried)
         for study in work.studies
         for final in finalists_of(study, work.best(study))[:1]
     }
+
+
+Task = tuple[str, Experiment]
+
+
+class _Offers:
+    """An iterator that may have more after it had none: what is under way decides what comes next."""
+
+    def __init__(self, offer: Callable[[], Task | None]) -> None:
+        self.offer = offer
+
+    def __iter__(self) -> Iterator[Task]:
+        return self
+
+    def __next__(self) -> Task:
+        if (task := self.offer()) is None:
+            raise StopIteration
+        return task
 
 
 class _Work:
@@ -91,7 +111,7 @@ class _Work:
         self.runs = searches_in(runs)
         self.cluster = cluster
         self.problem = ""
-        self._for: dict[str, Study] = {}
+        self._study_of: dict[str, Study] = {}
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
@@ -104,7 +124,7 @@ class _Work:
                 sizes,
             )
             for share in plan.shares()
-            for goal in plan.goals
+            for goal in dict.fromkeys(plan.goals)
             for defense in plan.defenses
         ]
 
@@ -114,33 +134,42 @@ class _Work:
         runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
         return Budget(sum(runs), sum(seconds))
 
-    def _cost(self, study: Study) -> tuple[float, int]:
-        """What a search has cost, in the budget's unit; all get the same, so slow rules fewer settings."""
-        runs, seconds = study.spent
-        return (seconds if math.isinf(self.budget.runs) else runs), study.count
+    def _cost(self, study: Study, under_way: int) -> tuple[float, int]:
+        """What a search has cost in the budget's unit, and will have cost when what is under way has ended.
+
+        All searches get the same, so a slow rule gets fewer settings.
+        """
+        runs, seconds = study.searched
+        spent = seconds if math.isinf(self.budget.runs) else runs
+        return spent * (1 + under_way / max(1, study.count - under_way)), study.count
 
     def search(self, share: float = SEARCHED) -> Iterator[Progress]:
         """Turn the knobs of the defense that has cost least until the search's part of the budget is used."""
         limit, running = self.budget.part(share), dict[str, Trial]()
         waiting: list[Trial] = []
 
-        def feed() -> Iterator[tuple[str, Experiment]]:
-            while limit.left(self.spent) > 0:
-                open_ = [study for study in self.studies if not study.exhausted]
-                if not waiting and not open_:
-                    return
-                trial = waiting.pop() if waiting else min(open_, key=self._cost).ask()
+        def next_trial() -> Trial | None:
+            if waiting:
+                return waiting.pop()
+            busy = Counter(id(trial.study) for trial in running.values())
+            open_ = [study for study in self.studies if not study.exhausted]
+            first = min(open_, key=lambda study: self._cost(study, busy[id(study)]), default=None)
+            return None if first is None else first.ask()
+
+        def offer() -> Task | None:
+            while limit.left(self.spent) > 0 and (trial := next_trial()) is not None:
                 try:
                     name, experiment = trial.next()
                 except SpecError:
                     trial.give_up()
                     continue
-                key = f"{trial.study.defense}, setting {trial.number + 1}, {name or 'unattacked'}"
+                key = f"{self._name(trial.study)}, setting {trial.number + 1}, {name or 'unattacked'}"
                 running[key] = trial
-                self._for[key] = trial.study
-                yield key, experiment
+                self._study_of[key] = trial.study
+                return key, experiment
+            return None
 
-        for key, result in self._done(feed()):
+        for key, result in self._done(offer, searching=True):
             trial = running.pop(key)
             if result is None:
                 trial.give_up()
@@ -161,20 +190,20 @@ class _Work:
         found: dict[tuple[int, int, int], dict[str, Row]] = {}
         tasks: dict[str, tuple[tuple[int, int, int], str]] = {}
 
-        def feed() -> Iterator[tuple[str, Experiment]]:
+        def tasks_left() -> Iterator[Task]:
             for place, seed, horizon in self._order(finalists):
                 final = finalists[place]
                 for attack in ("", *final.study.goal.attacks):
                     experiment = self._reported(final, seed, horizon, attack)
                     if self.budget.left(self.spent) <= 0 and not self._cached(experiment):
                         continue
-                    name = f"{final.study.defense}, choice {final.rank + 1}"
+                    name = f"{self._name(final.study)}, choice {final.rank + 1}"
                     key = f"{name}, seed {seed}, rounds ×{horizon}, {attack or 'unattacked'}"
                     tasks[key] = ((place, seed, horizon), attack)
-                    self._for[key] = final.study
+                    self._study_of[key] = final.study
                     yield key, experiment
 
-        for key, result in self._done(feed()):
+        for key, result in self._done(partial(next, tasks_left(), None)):
             where, attack = tasks[key]
             if result is not None:
                 found.setdefault(where, {})[attack] = result
@@ -218,21 +247,31 @@ class _Work:
         ]
         return max((m.unattacked for peer in peers for _, m in peer.finished()), default=0.0)
 
-    def _done(self, feed: Iterator[tuple[str, Experiment]]) -> Iterator[tuple[str, Row | None]]:
-        """Results as they come, None for settings that cannot be run; keeps account of the budget."""
-        before, free = time.monotonic(), set[str]()
+    def _name(self, study: Study) -> str:
+        """The defense, and what else tells this search from the others of the plan."""
+        shares = {each.share for each in self.studies}
+        goals = {each.goal.name for each in self.studies}
+        share = f", {100 * study.share:g} %" if len(shares) > 1 else ""
+        goal = f", {study.goal.name}" if len(goals) > 1 else ""
+        return f"{study.defense}{share}{goal}"
 
-        def watched() -> Iterator[tuple[str, Experiment]]:
-            for key, experiment in feed:
-                if self._cached(experiment):
-                    free.add(key)
-                yield key, experiment
+    def _done(
+        self, offer: Callable[[], Task | None], searching: bool = False
+    ) -> Iterator[tuple[str, Row | None]]:
+        """Results as they come, None for settings that cannot be run; keeps account of the budget."""
+        begun, free = dict[str, float](), set[str]()
+
+        def watched() -> Task | None:
+            if (task := offer()) is not None:
+                begun[task[0]] = time.monotonic()
+                if self._cached(task[1]):
+                    free.add(task[0])
+            return task
 
         where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
-        for key, outcome in run_each(watched(), self.runs, **where):
-            now = time.monotonic()
-            self._for.pop(key).charge(key not in free, now - before)
-            before = now
+        for key, outcome in run_each(_Offers(watched), self.runs, **where):
+            seconds = time.monotonic() - begun.pop(key)
+            self._study_of.pop(key).charge(key not in free, seconds, searching)
             if failed := isinstance(outcome, SparseFedError):
                 self.problem = f"; {key}: {outcome}"
             yield key, None if failed else outcome

@@ -20,9 +20,11 @@ _SETTINGS, _RESULTS = "settings", "measured"
 _STARTUP = 8
 """Trials before the sampler learns from what was found."""
 _SPREAD = 1 / 8
-"""Their standard deviation around the plan's own settings, as a share of a knob's range."""
+"""The standard deviation of the first settings around where the plan starts, as a share of a knob's range."""
 _HOPELESS = 10.0
-"""Points of test accuracy behind the best that are too many: a report allows 5, and a search is rough."""
+"""How many points of test accuracy below the best are too many: a report allows 5, and a search is rough."""
+_REFUSED = 50
+"""After so many settings that cannot be run, and none that can, a search ends."""
 
 
 def searches_in(folder: Path) -> Path:
@@ -91,20 +93,34 @@ class Study:
         """Runs and seconds that this search has cost so far, over all its restarts."""
         return tuple(self._study.user_attrs.get("spent", (0.0, 0.0)))
 
-    def charge(self, runs: float, seconds: float) -> None:
-        """Add to what the search has cost."""
-        before = self.spent
-        self._study.set_user_attr("spent", [before[0] + runs, before[1] + seconds])
+    @property
+    def searched(self) -> tuple[float, float]:
+        """The part of `spent` that went into searching, not into the report."""
+        return tuple(self._study.user_attrs.get("searched", (0.0, 0.0)))
+
+    def charge(self, runs: float, seconds: float, searching: bool) -> None:
+        """Add to what was spent, and where `searching` to that part."""
+        self._study.set_user_attr("spent", [self.spent[0] + runs, self.spent[1] + seconds])
+        if searching:
+            self._study.set_user_attr("searched", [self.searched[0] + runs, self.searched[1] + seconds])
 
     @property
     def count(self) -> int:
-        """How many settings were tried, finished or not."""
+        """How many settings were begun, ended or not."""
         return len(self._trials()) - len(self._interrupted)
 
     @property
+    def tried(self) -> int:
+        """How many settings were run to where they were decided."""
+        return sum(trial.state.name == "COMPLETE" for trial in self._trials())
+
+    @property
     def exhausted(self) -> bool:
-        """Whether a grid has no point left."""
-        return bool(self._grid) and self.count >= len(self._grid) and not self._interrupted
+        """Whether a grid has no point left, or many settings were tried of which none can be run."""
+        if self._interrupted:
+            return False
+        refused = sum(trial.state.name == "FAIL" for trial in self._trials())
+        return self.count >= len(self._grid) if self._grid else refused >= _REFUSED and not self.tried
 
     def ask(self) -> "Trial":
         """The next settings to try; those that an earlier process left unfinished come first."""
@@ -139,13 +155,13 @@ class Study:
         best = max((other.unattacked for _, other in self.finished()), default=0.0)
         return found.unattacked < best - _HOPELESS
 
-    def tell(self, trial: "Trial", found: Measured | None) -> None:
+    def tell(self, trial: "Trial", found: Measured | None, hopeless: bool = False) -> None:
         """Record what a trial is worth; None where its settings cannot be run."""
         import optuna
 
         if found is None:
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        elif self.is_hopeless(found):
+        elif hopeless:
             # The sampler shall avoid the place; what attacks would do there was not measured.
             self._study.tell(trial.number, [found.test_accuracy, 100.0])
         else:
@@ -154,7 +170,7 @@ class Study:
             self._study.tell(trial.number, list(found.values))
 
     def finished(self) -> list[tuple[dict[str, Any], Measured]]:
-        """Settings and values of the trials that are done."""
+        """Settings and values of the trials that were measured to their end, or until dominated."""
         done = [trial for trial in self._trials() if _RESULTS in trial.user_attrs and trial.values]
         seeds = (self.base.seed,)
         return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
@@ -184,10 +200,10 @@ class Trial:
         seeds = (self.study.base.seed,)
         found = measured(self.study.goal, self._results, seeds)
         others = [other.values for _, other in self.study.finished()]
-        over = not self._left or dominated(found.values, others) or self.study.is_hopeless(found)
-        if not over:
+        hopeless = bool(self._left) and self.study.is_hopeless(found)
+        if self._left and not hopeless and not dominated(found.values, others):
             return False
-        self.study.tell(self, found)
+        self.study.tell(self, found, hopeless)
         return True
 
     def give_up(self) -> None:

@@ -88,8 +88,9 @@ def spread_of(honest: Updates) -> Vector:
     Row by row: `std` over the long way of a large matrix takes twenty times as long.
     """
     rows = honest.rows()
-    mean, squares = rows.mean(dim=0), torch.zeros_like(rows[0])
+    mean = rows.mean(dim=0, dtype=torch.float64)
+    squares = torch.zeros_like(mean)
     for row in rows:
         away = row - mean
         squares.addcmul_(away, away)
-    return squares.div_(honest.count).sqrt_()
+    return squares.div_(honest.count).sqrt_().to(rows.dtype)
