@@ -179,7 +179,7 @@ def test_the_page_names_price_settings_and_delays(tmp_path: Path) -> None:
     assert "5.0 → 12.0" in page
     assert "| delays |" in page
     assert "sparsefed frontier x.toml" in page
-    plot_frontier(points, tmp_path / "frontier.png")
+    plot_frontier(plan(), points, tmp_path / "frontier.png")
     assert (tmp_path / "frontier.png").stat().st_size > 0
     assert json.loads(json.dumps(rows(points)))[0]["pareto"] is True
 
@@ -433,5 +433,5 @@ def test_what_was_only_searched_is_neither_ranked_nor_drawn_but_said(tmp_path: P
     assert [row["pareto"] for row in rows(points)] == [False, True]
     page = markdown(plan(), points, "sparsefed frontier x.toml")
     assert "The budget ended first: 1 point could not be reported (searched)." in page
-    plot_frontier(points, tmp_path / "f.svg")
+    plot_frontier(plan(defenses={"searched": CLIP, "reported": CLIP}), points, tmp_path / "f.svg")
     assert "searched (not reported)" in (tmp_path / "f.svg").read_text()

@@ -101,7 +101,7 @@ def frontier(
     if out is not None:
         write(out, markdown(plan, points, as_typed(), beside(out, drawn)))
     if drawn is not None:
-        plot_frontier(points, drawn)
+        plot_frontier(plan, points, drawn)
         news(f"picture: {drawn}")
     elif plot is not None:
         news("no picture: no point was reported")

@@ -9,9 +9,10 @@ from sparsefed.frontier.finalists import LOSSES
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Measured, Point, pareto
 from sparsefed.frontier.tune import Tuned
-from sparsefed.report.colors import styles
+from sparsefed.report.colors import MARKERS, styles
 from sparsefed.report.figures import blank_figure, save
 from sparsefed.report.markdown import code, grid, image, plain
+from sparsefed.report.plots import kind_of
 
 __all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows", "tried"]
 
@@ -179,7 +180,7 @@ def _pair(found: Measured | None) -> str:
     return "–" if found is None else f"{found.test_accuracy:.1f} / {found.worst_attack_accuracy:.1f}"
 
 
-def plot_frontier(points: list[Point], path: Path) -> None:
+def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
     """Worst attack success against test accuracy of what was reported, never of the search's own numbers.
 
     Hollow markers are the same points at twice the rounds.
@@ -188,18 +189,20 @@ def plot_frontier(points: list[Point], path: Path) -> None:
     figure = blank_figure(1.5 + 4.2 * len(groups), 4.2)
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     names = list(dict.fromkeys(point.defense for point in points))
+    kinds = [kind_of(plan.experiment(name)) for name in names]
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
-        for name, (color, dashes) in zip(names, styles(names), strict=True):
+        for name, (color, dashes) in zip(names, styles(kinds), strict=True):
             mine = [point for point in group if point.defense == name]
             own = sorted((p.reported.values, p.doubled) for p in mine if p.reported is not None)
             values = [value for value, _ in own]
             label = name if own else f"{name} (not reported)"
-            style = {"marker": "o", "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
+            marker = MARKERS[dashes]
+            style = {"marker": marker, "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
             panel.plot([x for x, _ in values], [y for _, y in values], label=label, **style)
             for now, doubled in own:
                 if doubled is not None:
                     later = doubled.values
-                    panel.plot(*later, "o", mfc="none", color=color, ms=6)
+                    panel.plot(*later, marker, mfc="none", color=color, ms=6)
                     panel.annotate("", later, now, arrowprops=_ARROW | {"color": color})
         panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
         panel.grid(alpha=0.3)

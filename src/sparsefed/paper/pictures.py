@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefed.paper.items import Scaled
-from sparsefed.report.colors import styles
+from sparsefed.report.colors import MARKERS, styles
 from sparsefed.report.figures import blank_figure, legend, save, title
 from sparsefed.report.plots import Curve
 from sparsefed.runs.headings import heading
@@ -16,9 +16,6 @@ from sparsefed.runs.results import METRICS
 from sparsefed.runs.tables import Cell
 
 __all__ = ["draw", "unbeaten"]
-
-MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"}
-"""Series of one color are told apart by their dashes, and points have none."""
 
 Point = tuple[float, float]
 Results = Sequence[tuple[Cell, Outcome]]

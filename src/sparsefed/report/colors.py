@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ["ANCHORED", "BLACK", "GRAY", "PALETTE", "UNDEFENDED", "color_of", "styles"]
+__all__ = ["ANCHORED", "BLACK", "GRAY", "MARKERS", "PALETTE", "UNDEFENDED", "color_of", "styles"]
 
 BLACK, GRAY = "#000000", "#9a9a9a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5E3C99")
@@ -33,6 +33,8 @@ DEFENSES = {
 """A variant has the color of the rule that it varies."""
 
 DASHES = ("-", "--", ":", "-.")
+MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"}
+"""Series of one color are told apart by their dashes; points, which have none, by these."""
 
 
 def color_of(defense: str) -> str:

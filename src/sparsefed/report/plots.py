@@ -26,11 +26,18 @@ from sparsefed.report.figures import (
 from sparsefed.runs.headings import heading
 from sparsefed.runs.record import Row
 
-__all__ = ["ACCURACIES", "Curve", "curves_figure", "plot_curves", "plot_loss"]
+__all__ = ["ACCURACIES", "Curve", "curves_figure", "kind_of", "plot_curves", "plot_loss"]
 
 ACCURACIES = ("test_accuracy", "attack_accuracy")
 MOST_LINES = 6
 """More lines than these in one panel cannot be told apart: each gets a panel of its own."""
+
+
+def kind_of(experiment: Experiment) -> str:
+    """What decides the color of an experiment: the class name of its defense, and whether it is anchored."""
+    bare = isinstance(experiment.defense, Mean) and isinstance(experiment.clip, Unclipped)
+    rule = UNDEFENDED if bare else type(experiment.defense).__name__
+    return rule if isinstance(experiment.anchor, Unanchored) else rule + ANCHORED
 
 
 class Curve(NamedTuple):
@@ -38,15 +45,13 @@ class Curve(NamedTuple):
 
     name: str
     defense: str
-    """The class name of its defense, which decides its color."""
+    """Its `kind_of`, which decides its color."""
     rows: list[Row]
 
     @classmethod
     def of(cls, name: str, experiment: Experiment, rows: list[Row]) -> "Curve":
         """The line of a run."""
-        bare = isinstance(experiment.defense, Mean) and isinstance(experiment.clip, Unclipped)
-        rule = UNDEFENDED if bare else type(experiment.defense).__name__
-        return cls(name, rule if isinstance(experiment.anchor, Unanchored) else rule + ANCHORED, rows)
+        return cls(name, kind_of(experiment), rows)
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
         """Rounds and values where the metric was measured."""
