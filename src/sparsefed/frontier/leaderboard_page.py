@@ -101,7 +101,7 @@ def heat_map(standings: Sequence[Standing], path: Path) -> None:
     """A panel per goal and share: defenses down, attacks across, success by color and number."""
     groups = _groups(standings)
     deep = max(len(group) for group in groups.values())
-    wide = [len(group[0].success) for group in groups.values()]
+    wide = [max(2, len(group[0].success)) for group in groups.values()]  # a title is as wide as two columns
     figure = blank_figure(2.2 * len(groups) + 0.55 * sum(wide), 2.2 + 0.34 * deep)
     panels = figure.subplots(1, len(groups), squeeze=False, width_ratios=wide)[0]
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
