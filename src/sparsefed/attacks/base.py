@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from sparsefed.attacks.objectives.base import Auxiliary, Objective
 from sparsefed.attacks.view import Grant, Nothing, View
@@ -132,12 +133,15 @@ def needs_points(method: Method, objective: Objective) -> None:
 def fit_to(update: Vector, norm: float) -> Vector:
     """`update` brought to length `norm` exactly; a zero update and an infinite norm change nothing."""
     length = norm_of(update)
-    if not math.isfinite(norm) or not length > 0:
-        return update
-    factor = norm / length
-    return update * factor if _LEAST < factor < 1 / _LEAST else with_norm(update, norm)
+    return _scaled(update, norm, length) if math.isfinite(norm) and length > 0 else update
 
 
 def project(update: Vector, norm: float) -> Vector:
     """The nearest point to `update` in the ℓ2 ball of radius `norm`."""
-    return fit_to(update, norm) if norm_of(update) > norm else update
+    length = norm_of(update)
+    return _scaled(update, norm, length) if length > norm else update
+
+
+def _scaled(update: Vector, norm: float, length: Tensor) -> Vector:
+    factor = norm / length
+    return update * factor if _LEAST < factor < 1 / _LEAST else with_norm(update, norm)

@@ -85,17 +85,12 @@ def whole(*names: str, least: int, **options: Any) -> Parameter:
         numbers = [int(token.value) for token in tokens]
         return numbers if get_origin(kind) is list else numbers[0]
 
-    return Parameter(names or None, converter=read, validator=_at_least(least), **options)
-
-
-def _at_least(least: int) -> Callable[[Any, Any], None]:
-
     def check(_: Any, value: Any) -> None:
         for number in value if isinstance(value, list) else [value]:
             if number is not None and number < least:
                 raise SpecError(f"expected a whole number of at least {least}, found {number}")
 
-    return check
+    return Parameter(names or None, converter=read, validator=check, **options)
 
 
 def _shares(_: Any, value: Any) -> None:
