@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What only a GPU can show, the most telling first: the tests on CUDA, a round at the paper's size, and Table 2's
-# headline at `paper` scale beside `small`, seed 0, for as long as time is left. A log, pages and runs go to $OUT.
+# headline at `paper` scale (seed 0) beside `small` (every seed), for as long as time is left. A log, pages and
+# runs go to $OUT.
 #
 #   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [headline]
 #
@@ -37,7 +38,7 @@ headline() { "$python" -m sparsefed "$1" headline --scale "$2" --runs $runs --ou
 if [[ $stages == *headline* ]]; then
   export -f headline
   export python runs out
-  within 600 "headline at small" bash -c "headline table small --set device=cuda --only 'seed 0' --jobs ${JOBS:-6} --threads 1" > "$out/log_small" &
+  within 600 "headline at small" bash -c "for s in 0 1 2; do headline table small --set device=cuda --only \"seed \$s\" --jobs ${JOBS:-6} --threads 1; done" > "$out/log_small" &
   within 600 "headline at paper" bash -c "headline table paper --only 'seed 0' --only 'at the server' --threads 1"
   wait
   headline report paper

@@ -9,9 +9,12 @@ import torch
 from hypothesis import settings
 
 from sparsefed import cli
+from sparsefed.federation.checks import use_device
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no reason to fail
+if torch.cuda.is_available():
+    use_device("cuda")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ class RFA(Aggregate):
         rows, shares = finite_weighted_rows(self, updates)
         median = rows.weighted_sum(shares)
         for _ in range(self.steps):
-            weights = shares / self._distances(rows.rows(), median)
+            weights = shares / self._distances(rows.rows(), median).to(shares)
             median = rows.weighted_sum(weights / weights.sum())
         return median
 

@@ -25,7 +25,7 @@ __all__ = [
     "RejectedUploads",
     "affordable",
     "check_cohort",
-    "check_device",
+    "use_device",
     "first_memory",
     "left_alone",
     "next_memory",
@@ -47,12 +47,20 @@ class MisshapenUploads(RejectedUploads):
 NO_ATTACK = "the server rejects them all, which is no attack"
 
 
-def check_device(device: str) -> None:
-    """Refuse a GPU that is not available."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
+def use_device(device: str) -> None:
+    """Refuse a GPU that is not available; on one, float32 is float32 and the same run gives the same bits.
+
+    PyTorch would let cuDNN round the factors of convolutions and recurrent layers to 10 bits (TF32) and
+    add in any order. Both are settings of the process.
+    """
+    if not device.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
         raise SpecError(
             f"expected a device that is available, found `{device}`: this machine's PyTorch sees no GPU"
         )
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
 
 
 def check_cohort(cohort: int, clients: int) -> None:

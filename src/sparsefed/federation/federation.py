@@ -17,7 +17,7 @@ from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
 from sparsefed.data.mapped import mapped
-from sparsefed.federation.checks import affordable, check_cohort, check_device, first_memory
+from sparsefed.federation.checks import affordable, check_cohort, use_device, first_memory
 from sparsefed.federation.experiment import Experiment
 from sparsefed.models.network import Network
 from sparsefed.models.trial import check_network
@@ -61,7 +61,7 @@ class Federation:
         """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
         about = origin_of(spec).about
         with about("device"):
-            check_device(spec.device)
+            use_device(spec.device)
         with about("data"):
             dataset = spec.data.load().to(spec.device)
         with about("partition"), affordable(spec.partition):

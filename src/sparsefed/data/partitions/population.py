@@ -103,4 +103,4 @@ def class_labels(partition: Partition, train: Split) -> np.ndarray:
         raise DataError(
             f"{partition!r}: expected one class per example, found {amount(train.y.shape[1], 'token')} each"
         )
-    return train.y.numpy()
+    return train.y.cpu().numpy()
