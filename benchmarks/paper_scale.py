@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,7 +27,7 @@ from sparsefed.models import ResNet9
 ROUNDS = 2400
 
 
-def experiment(device: str) -> sf.Experiment:
+def experiment(device: str, precision: Literal["float32", "tf32"] = "float32") -> sf.Experiment:
     """Section 3 and Appendix B.3 of the paper, with the readings of `docs/deviations.md`."""
     return sf.Experiment(
         rounds=ROUNDS,
@@ -43,6 +44,7 @@ def experiment(device: str) -> sf.Experiment:
             method=sf.PGD(epochs=5, batch_size=100, local_lr=0.1),
         ),
         device=device,
+        precision=precision,
     )
 
 
@@ -75,14 +77,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     cuda = torch.cuda.is_available()
     parser.add_argument("--device", default="cuda" if cuda else "cpu", choices=["cuda", "cpu"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "tf32"])
     parser.add_argument("--rounds", type=int, default=ROUNDS if cuda else 3, help="how many to time")
     asked = parser.parse_args()
     if not 0 < asked.rounds <= ROUNDS:
         parser.error(f"--rounds needs 1 to {ROUNDS}, got {asked.rounds}")
     keep_large_blocks()
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 is meant
+    fed = sf.Federation.of(experiment(asked.device, asked.precision))
     peak = peak_flops(asked.device, 8192 if asked.device == "cuda" else 2048)
-    fed = sf.Federation.of(experiment(asked.device))
     wait = _waiting(asked.device)
     sf.run_round(fed, fed.initial_state)  # choosing an engine and compiling are not timed
     attacked = next(t for t in range(1, ROUNDS) if fed.attacking(fed.cohort(t), t).any())
@@ -104,6 +106,7 @@ def main() -> None:
     line = {
         "row": "paper_scale",
         "title": "CIFAR-10, ResNet9, 100 × 5, k = 50,000, 200 attackers: rounds from the start",
+        "precision": asked.precision,
         "rounds": asked.rounds,
         "of": ROUNDS,
         "seconds": round(seconds, 2),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sparsefed.certify.checks import nonnegative, per_round, whole
 from sparsefed.core.errors import SpecError
+from sparsefed.kernels import add_at
 
 __all__ = ["Oracle", "local_steps", "softmax_lipschitz", "softmax_oracle"]
 
@@ -91,7 +92,8 @@ def softmax_oracle(inputs: Tensor, sizes: Any = None) -> Oracle:
     def per_client(values: Tensor) -> Tensor:
         """The mean over each client's own examples."""
         owners = torch.arange(len(owned), device=x.device).repeat_interleave(owned)
-        sums = values.new_zeros(len(owned), *values.shape[1:]).index_add_(0, owners, values)
+        sums = values.new_zeros(len(owned), *values.shape[1:])
+        add_at(sums, owners, values)
         return sums / owned.view(-1, *[1] * (values.ndim - 1))
 
     squares = per_client(x.square())

@@ -27,7 +27,7 @@ from sparsefed.core.notices import Notice, notify
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.models.copies import perturbed
 from sparsefed.models.network import Network
-from sparsefed.models.passes import BYTES, examples_per_pass
+from sparsefed.models.passes import bytes_per_pass, examples_per_pass
 from sparsefed.protocol.lazy import Source
 
 __all__ = ["SlowModel", "fastest", "fastest_training"]
@@ -100,7 +100,8 @@ def _choose(work: Work, weight_decay: float, literal: Client) -> Engine | None:
         return batched._replace(examples=most, alone=ALONE if lstm else most)
     if _problem(work, literal, lambda trial: Batched(trial, weight_decay, by_vmap)):
         return _warned(work, problem, "the literal loop", None)
-    rows = max(1, BYTES // (work.params.element_size() * work.network.size))
+    row = work.params.element_size() * work.network.size
+    rows = max(1, bytes_per_pass(work.params.device) // row)
     return _warned(work, problem, "torch.func", by_vmap._replace(examples=min(most, 4 * rows)))
 
 

@@ -47,11 +47,11 @@ class MisshapenUploads(RejectedUploads):
 NO_ATTACK = "the server rejects them all, which is no attack"
 
 
-def use_device(device: str) -> None:
-    """Refuse a GPU that is not available; on one, float32 is float32 and the same run gives the same bits.
+def use_device(device: str, rounded: bool = False) -> None:
+    """Refuse a GPU that is not available; on one, the same run gives the same bits.
 
-    PyTorch would let cuDNN round the factors of convolutions and recurrent layers to 10 bits (TF32) and
-    add in any order. Both are settings of the process.
+    PyTorch would let cuDNN add in any order, and round the factors of float32 convolutions to 10 bits (TF32);
+    with `rounded` all float32 products do. These are settings of the process.
     """
     if not device.startswith("cuda"):
         return
@@ -59,7 +59,7 @@ def use_device(device: str) -> None:
         raise SpecError(
             f"expected a device that is available, found `{device}`: this machine's PyTorch sees no GPU"
         )
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = rounded
     torch.backends.cudnn.deterministic = True
 
 

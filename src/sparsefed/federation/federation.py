@@ -5,7 +5,6 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sparsefed.attacks import Attack, Auxiliary, Nothing
@@ -17,7 +16,7 @@ from sparsefed.core.seeds import Stream, rng, seeded, torch_generator
 from sparsefed.core.types import ClientIds, Vector
 from sparsefed.data import Dataset, Population
 from sparsefed.data.mapped import mapped
-from sparsefed.federation.checks import affordable, check_cohort, use_device, first_memory
+from sparsefed.federation.checks import affordable, check_cohort, first_memory, use_device
 from sparsefed.federation.experiment import Experiment
 from sparsefed.models.network import Network
 from sparsefed.models.trial import check_network
@@ -61,7 +60,7 @@ class Federation:
         """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
         about = origin_of(spec).about
         with about("device"):
-            use_device(spec.device)
+            use_device(spec.device, rounded=spec.precision == "tf32")
         with about("data"):
             dataset = spec.data.load().to(spec.device)
         with about("partition"), affordable(spec.partition):
@@ -75,7 +74,7 @@ class Federation:
                 dataset = dataset if frozen is None else mapped(dataset, frozen)
                 x, y = dataset.inputs(dataset.train.x[:2]), dataset.train.y[:2]
                 network = spec.model.network(dataset.input_shape, dataset.classes, spec.seed, x.dtype)
-                network.to(spec.device, getattr(torch, spec.precision))
+                network.to(spec.device, spec.dtype)
             check_network(spec.model, network, x, y, dataset.classes)
         compromised, auxiliary = np.zeros(len(population), bool), None
         if spec.attack is not None:

@@ -13,6 +13,7 @@ from numba import prange
 from torch import Tensor
 
 from sparsefed.core.types import Vector
+from sparsefed.kernels.add_at import add_at
 from sparsefed.kernels.compiled import kernel, runs_compiled, threads
 from sparsefed.kernels.hashes import (
     STRETCH,
@@ -85,7 +86,7 @@ class CountSketch:
     def _literal_accumulate(self, vector: Vector) -> Tensor:
         table = vector.new_zeros(self.rows, self.columns)
         for row, cells, negative in self._hashed(vector.device):
-            table[row].scatter_add_(0, cells, torch.where(negative, -vector, vector))
+            add_at(table[row], cells, torch.where(negative, -vector, vector))
         return table
 
     def _literal_estimate(self, table: Tensor) -> Vector:

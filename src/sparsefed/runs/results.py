@@ -197,7 +197,7 @@ def exposure(fed: Federation) -> Exposure:
 
 def _cost(fed: Federation, rows: list[Row]) -> Row:
     up, down = fed.spec.defense.traffic(fed.network.size)
-    word = torch.finfo(getattr(torch, fed.spec.precision)).bits // 8
+    word = torch.finfo(fed.spec.dtype).bits // 8
     parts = ("seconds_honest", "seconds_attack", "seconds_server")
     return {
         "bytes_up_per_client": fed.spec.aggregation.bytes_up(up, word),

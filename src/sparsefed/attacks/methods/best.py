@@ -110,7 +110,7 @@ class _Copy:
             raise SpecError(f"{method!r}: expected to be granted the server's rule, found none")
         self.view, self.method, self.server = view, method, view.server
         self.memory = method.init(view.params)
-        self.generator = torch.Generator(device=view.params.device).manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.honest_count = max(view.cohort - view.uploads, 1)
 
     def play(self) -> None:

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Rows, Shared, Sums, UnsupportedError, Words
 from sparsefed.core.types import PerClient
+from sparsefed.kernels import add_at
 
-__all__ = ["EmbeddingLayer", "add_rows", "rows_of_words"]
+__all__ = ["EmbeddingLayer", "rows_of_words"]
 
 
 class EmbeddingLayer(Layer):
@@ -21,19 +22,19 @@ class EmbeddingLayer(Layer):
         self.dy = self._counted(dy)
         owners, rows = rows_of_words(self.x.reshape(self.clients, -1), self.dy)
         norms = rows.new_zeros(self.clients)
-        add_rows(norms, owners, rows.square().sum(1))
+        add_at(norms, owners, rows.square().sum(1))
         return norms
 
     def add(self, factors: PerClient, sums: Sums) -> None:
         scaled = (self.dy * factors[:, None, None]).flatten(0, 1)
-        add_rows(sums[self.module.weight], self.x.flatten(), scaled)
+        add_at(sums[self.module.weight], self.x.flatten(), scaled)
 
     def write(self, dy: Tensor, rows: Rows) -> None:
         tokens, counted = self.x.reshape(self.clients, -1), self._counted(dy)
         if not rows.keeps(self.module.weight):
             rows.views[self.module.weight].zero_()
         for row, places, part in zip(rows.views[self.module.weight], tokens, counted, strict=True):
-            add_rows(row, places, part)
+            add_at(row, places, part)
 
     def inner(self, dy: Tensor) -> PerClient:
         return (self._counted(dy) * self.module.weight[self.x.reshape(self.clients, -1)]).sum((1, 2))
@@ -57,13 +58,5 @@ def rows_of_words(words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     cells = words + span * torch.arange(len(words), device=words.device)[:, None]
     cells, place = cells.flatten().unique(return_inverse=True)
     sums = rows.new_zeros(len(cells), rows.shape[-1])
-    add_rows(sums, place, rows.flatten(0, 1))
+    add_at(sums, place, rows.flatten(0, 1))
     return cells // span, sums
-
-
-def add_rows(target: Tensor, places: Tensor, rows: Tensor) -> None:
-    """Add each row at its place, in an order that is always the same: each device has one such way."""
-    if target.is_cuda:
-        target.index_put_((places,), rows, accumulate=True)
-    else:
-        target.index_add_(0, places, rows)

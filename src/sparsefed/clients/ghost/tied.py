@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsefed.clients.ghost.base import Layer, Outer, Shared, Words, inner_products
-from sparsefed.clients.ghost.embedding import add_rows, rows_of_words
+from sparsefed.clients.ghost.embedding import rows_of_words
 from sparsefed.core.types import PerClient
+from sparsefed.kernels import add_at
 
 __all__ = ["by_forming", "by_pairs", "cross_terms", "pairs_of_calls_are_cheaper"]
 
@@ -71,5 +72,5 @@ def _of_words(first: Words, second: Words) -> PerClient:
     owners, a = rows_of_words(words, torch.cat([first.right, torch.zeros_like(second.right)], 1))
     _, b = rows_of_words(words, torch.cat([torch.zeros_like(first.right), second.right], 1))
     inner = a.new_zeros(len(words))
-    add_rows(inner, owners, (a * b).sum(1))
+    add_at(inner, owners, (a * b).sum(1))
     return inner
