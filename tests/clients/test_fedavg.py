@@ -19,7 +19,9 @@ from cohorts import (
 from torch import nn
 
 from sparsefed.clients import FedAvg, Gradient, stacked as stacked_module
+from sparsefed.clients.batched import Batched
 from sparsefed.clients.loop import Loop
+from sparsefed.clients.scaled import Scaled
 from sparsefed.clients.stacked import Stacked
 
 
@@ -87,11 +89,36 @@ def test_the_learning_rate_is_applied_once(local_lr, server):
 
 STACKED = ["linear", "linear without bias", "linear on every row", "layer norm on rows", "layers used twice"]
 TRAININGS = [
-    FedAvg(),
+    FedAvg(local_epochs=2),
     FedAvg(batch_size=2, local_epochs=2),
     FedAvg(batch_size=3, local_epochs=3, local_lr=0.3, lr_decay=0.7, weight_decay=0.1),
-    FedAvg(batch_size=100, weight_decay=0.5),
+    FedAvg(batch_size=2, weight_decay=0.5),
 ]
+
+
+@on_every_device
+@pytest.mark.parametrize(
+    "training",
+    [FedAvg(local_lr=0.3), FedAvg(batch_size=100, weight_decay=0.5), FedAvg(local_lr=1e-30)],
+    ids=repr,
+)
+@pytest.mark.parametrize("layer", ["conv 3x3", "linear", "lstm"])
+def test_one_step_on_all_examples_is_a_multiple_of_the_batched_gradient(layer, training, device):
+    work = layer_work(layer, device=device)
+    source = training.updates(work).source
+    assert isinstance(source.fast, Scaled)
+    assert isinstance(source.fast.source, Batched)
+    lr = training.local_lr or work.lr
+    exact = Loop(work, Gradient(weight_decay=training.weight_decay).one)
+    assert_equal_sources(Scaled(exact, lr), source)
+    if lr > 1e-20:  # below, θ − (θ − u) leaves nothing of u
+        assert_equal_sources(Loop(work, training.one), source, tolerance=1e-9)
+
+
+def test_a_learning_rate_of_0_sends_updates_of_0():
+    updates = FedAvg().updates(layer_work("linear")._replace(lr=0.0))
+    assert not updates.admitted(1.0).sum().any()
+    assert not updates.rows().any()
 
 
 @on_every_device

@@ -4,12 +4,14 @@ import torch
 from pydantic import Field
 
 from sparsefed.clients.base import Clients, Work
+from sparsefed.clients.gradient import Gradient
 from sparsefed.clients.loop import Loop
-from sparsefed.clients.trust import fastest_training
+from sparsefed.clients.scaled import Scaled
+from sparsefed.clients.trust import fastest, fastest_training
 from sparsefed.clients.watch import unless_it_draws
 from sparsefed.core.seeds import Stream, torch_generator
 from sparsefed.core.types import Vector
-from sparsefed.protocol.lazy import Lazy
+from sparsefed.protocol.lazy import Lazy, Source
 
 __all__ = ["FedAvg"]
 
@@ -29,13 +31,23 @@ class FedAvg(Clients):
     """Multiple of the local model added to each local gradient."""
 
     def updates(self, work: Work) -> Lazy:
-        return Lazy(unless_it_draws(fastest_training(work, self, self.one), Loop(work, self.one)))
+        return Lazy(unless_it_draws(self._fastest(work), Loop(work, self.one)))
+
+    def _fastest(self, work: Work) -> Source:
+        most = max(work.data.sizes, default=0)
+        if self.local_epochs > 1 or (self.batch_size or most) < most:
+            return fastest_training(work, self, self.one)
+        gradient = Gradient(weight_decay=self.weight_decay)  # one step: u = γ (g + wd·θ)
+        return Scaled(fastest(work, self.weight_decay, gradient.one), self._first_lr(work))
+
+    def _first_lr(self, work: Work) -> float:
+        return work.lr if self.local_lr is None else self.local_lr
 
     def one(self, work: Work, position: int, examples: slice) -> Vector:
         """The update of one client, after all of its local steps."""
         inputs, labels = work.data.inputs[examples], work.data.labels[examples]
         generator = torch_generator(work.seed, Stream.LOCAL, work.round, int(work.data.clients[position]))
-        lr = work.lr if self.local_lr is None else self.local_lr
+        lr = self._first_lr(work)
         local = work.params.clone()  # θᵢ ← θ
         work.network.bind(local)
         for _ in range(self.local_epochs):
