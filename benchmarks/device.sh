@@ -6,7 +6,8 @@
 #   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [headline]
 #
 # PyTorch must be installed. What else is missing is taken from the folder `wheels`, if there is one. SECONDS_IN_ALL
-# (480) is all the time there is; JOBS (6) is how many small runs share the GPU with the large one.
+# (480) is all the time there is; JOBS (3) is how many small runs share the GPU with the large one, which takes
+# 264 s by itself on an H200 and twice that beside five small ones.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-build/device}
@@ -32,16 +33,19 @@ within() {
 runs=build/device-runs
 headline() { "$python" -m sparsefed "$1" headline --scale "$2" --runs $runs --out "$out/headline_$2.md" "${@:3}"; }
 
-[[ $stages == *tests* ]] && within 120 "tests on CUDA" "$python" -m pytest -q -n 8 -k "cuda or gpu" \
-  -p no:cacheprovider -o filterwarnings=default --tb=short tests/{attacks,clients,data,defenses,kernels,models} tests/test_{federation,received}.py
-[[ $stages == *speed* ]] && within 100 "300 rounds of the paper's CIFAR-10 run" "$python" -m benchmarks.paper_scale --rounds "${ROUNDS:-300}"
+[[ $stages == *tests* ]] && within 120 "tests on CUDA" "$python" -m pytest -q -n 8 -k "cuda or gpu or elsewhere" \
+  -p no:cacheprovider -o filterwarnings=default --tb=short tests/{attacks,clients,data,defenses,kernels,models} tests/test_{devices,federation,received}.py
+for precision in float32 tf32; do
+  [[ $stages == *speed* ]] && within 60 "rounds of the paper's CIFAR-10 run, $precision" \
+    "$python" -m benchmarks.paper_scale --rounds "${ROUNDS:-50}" --precision $precision
+done
 if [[ $stages == *headline* ]]; then
   export -f headline
   export python runs out
-  within 600 "headline at small" bash -c "for s in 0 1 2; do headline table small --set device=cuda --only \"seed \$s\" --jobs ${JOBS:-6} --threads 1; done" > "$out/log_small" &
-  within 600 "headline at paper" bash -c "headline table paper --only 'seed 0' --only 'at the server' --threads 1"
+  within 600 "headline at small" bash -c "for s in 0 1 2; do headline table small --set device=cuda --only \"seed \$s\" --jobs ${JOBS:-3} --threads 1; done" > "$out/log_small" &
+  within 600 "headline at paper" bash -c "headline table paper --set precision=tf32 --only 'seed 0' --only 'at the server' --threads 1"
   wait
-  headline report paper
+  headline report paper --set precision=tf32
   headline report small --set device=cuda
   tar -czf "$out/runs.tar.gz" --exclude=state.safetensors -C build device-runs
 fi

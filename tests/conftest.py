@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import second_device
 import torch
 from hypothesis import settings
 
@@ -24,6 +25,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real data in {folder} (or in $SPARSEFED_DATA)")
     return folder
+
+
+@pytest.fixture(
+    params=[
+        second_device.DEVICE,
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+    ]
+)
+def other_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A device that is not the CPU: a GPU where there is one, and one that follows its rules everywhere."""
+    if request.param == second_device.DEVICE:
+        second_device.install()
+        monkeypatch.setattr(torch, "Generator", second_device.CPUGenerator)
+    return request.param
 
 
 @pytest.fixture

@@ -1,94 +1,112 @@
-"""A second device for machines that have none: its tensors lie in the CPU's memory, and nothing else may touch them.
+"""A second device for machines that have none: its tensors lie in memory that only it may touch.
 
-PyTorch calls this device `elsewhere`. Each operation runs on the CPU, and refuses tensors of two devices, as a GPU does.
+PyTorch calls the device `elsewhere`. Its operations are the CPU's, so results are the same bits; but tensors
+of both devices do not mix, and NumPy cannot read one, as with a GPU.
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-NAME = "elsewhere"
+__all__ = ["DEVICE", "CPUGenerator", "install"]
+
+DEVICE = "elsewhere"
+_CPU, _OTHER = 1, 12
+"""Kinds of device in DLPack."""
+_library = torch.library.Library("_", "IMPL")
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-_library = torch.library.Library("_", "IMPL")
-MOVES = {"aten::_to_copy", "aten::copy_", "aten::_copy_from", "aten::_copy_from_and_resize"}
-CPU_INDICES = {"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_", "aten::index_put"}
+
+
+class CPUGenerator(torch.Generator):
+    """The device draws as the CPU does."""
+
+    def __new__(cls, device: torch.device | str = "cpu") -> "CPUGenerator":
+        assert torch.device(device).type in {"cpu", DEVICE}
+        return super().__new__(cls)
 
 
 def install() -> None:
-    """Register the device, once a process."""
-    _setup_privateuseone_for_python_backend(NAME)
+    """Make the device known to PyTorch, for the rest of this process."""
+    if torch._C._get_privateuse1_backend_name() == DEVICE:
+        return
+    _setup_privateuseone_for_python_backend(DEVICE)
     _library.fallback(_run, "PrivateUse1")
-    torch.library.impl("aten::convolution_overrideable", "PrivateUse1")(_convolution)
-    torch.library.impl("aten::convolution_backward_overrideable", "PrivateUse1")(_convolution_backward)
+    for name, run in {
+        "convolution_overrideable": _convolution,
+        "convolution_backward_overrideable": _convolution_backward,
+    }.items():
+        torch.library.impl(f"aten::{name}", "PrivateUse1")(run)
 
 
-def _on(device: int, tensor: Tensor) -> Tensor:
-    """The same memory as a tensor of another device, by its number in DLPack."""
+def _is_there(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type == DEVICE
+
+
+def _on(kind: int, tensor: Tensor) -> Tensor:
+    """The same memory as a tensor of another kind of device."""
     capsule = torch._C._to_dlpack(tensor)
-    place = _pointer(capsule, b"dltensor")
-    ctypes.c_int32.from_address(place + 8).value = device
+    address = _pointer(capsule, b"dltensor")
+    assert address is not None
+    ctypes.c_int32.from_address(address + ctypes.sizeof(ctypes.c_void_p)).value = kind
     return torch._C._from_dlpack(capsule)
 
 
-def _wrapped(inner: Tensor) -> Tensor:
-    return _on(12, inner)
-
-
-def _inner(outer: Tensor) -> Tensor:
-    return _on(1, outer)
-
-
-def _outer(inner, known):
-    outer = known.get(id(inner))
-    if outer is None:
-        return _wrapped(inner)
-    if outer.shape != inner.shape:
-        outer.data = _wrapped(inner)
-    return outer
-
-
-def _run(op, *args: Any, **kwargs: Any) -> Any:
-    name = op._schema.name
+def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
+    """Any operation: on the CPU, with the memory of its tensors."""
     leaves, tree = tree_flatten((args, kwargs))
-    there = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.device.type == NAME]
-    here = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.device.type == "cpu"]
-    if name not in MOVES:
-        for tensor in here:
-            if tensor.dim() and not (name in {n.split(".")[0] for n in CPU_INDICES} and tensor.dtype in (torch.int64, torch.bool)):
-                raise RuntimeError(f"{name}: expected all tensors on one device, found {NAME} and a CPU tensor {tuple(tensor.shape)}")
-    devices = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
-    result_here = any(device.type == "cpu" for device in devices)
-    known = dict[int, Tensor]()
-    plain = list[Any]()
+    moves = "copy" in op._schema.name
+    _refuse_mixed(op, leaves, moves)
+    outer = dict[int, Tensor]()
+    for place, leaf in enumerate(leaves):
+        if _is_there(leaf):  # what is empty may be made larger, and borrowed memory may not
+            leaves[place] = _on(_CPU, leaf) if leaf.numel() else torch.empty(leaf.shape, dtype=leaf.dtype)
+            outer[id(leaves[place])] = leaf
+    to_cpu = any(isinstance(leaf, torch.device) and leaf.type == "cpu" for leaf in leaves)
+    leaves = [torch.device("cpu") if isinstance(leaf, torch.device) else leaf for leaf in leaves]
+    inner, keys = tree_unflatten(leaves, tree)
+    inner = [_as_tensor(value, of, leaves) for value, of in zip(inner, op._schema.arguments, strict=False)]
+    if op._schema.name == "aten::_local_scalar_dense":
+        return inner[0].item()
+    if op._schema.name == "aten::_copy_from":
+        inner[1].copy_(inner[0])
+        return args[1]
+    result = op(*inner, **keys)
+    return result if to_cpu else tree_map(lambda value: _outer(value, outer), result)
+
+
+def _refuse_mixed(op: Any, leaves: list[Any], moves: bool) -> None:
+    """Only a move, a single number and the indices of a selection may lie on the CPU."""
     for leaf in leaves:
-        if isinstance(leaf, Tensor) and leaf.device.type == NAME:
-            plain.append(_inner(leaf) if leaf.numel() else torch.empty(leaf.shape, dtype=leaf.dtype))
-            known[id(plain[-1])] = leaf
-        else:
-            plain.append(torch.device("cpu") if isinstance(leaf, torch.device) else leaf)
-    import os
-    if os.environ.get("DBG"): print(op._schema.name, [tuple(p.shape) if isinstance(p, Tensor) else p for p in plain])
-    args, kwargs = tree_unflatten(plain, tree)
-    args = tuple(
-        torch.tensor(value, dtype=torch.float64 if isinstance(value, float) and any(isinstance(l, Tensor) and l.is_floating_point() for l in leaves) else None) if isinstance(value, int | float) and str(known_as.type) == "Tensor" else value
-        for value, known_as in zip(args, op._schema.arguments)
-    )
-    if name == "aten::_local_scalar_dense":
-        return args[0].item()
-    if name == "aten::_copy_from":
-        args[1].copy_(args[0]); return leaves[1]
-    else:
-        result = op(*args, **kwargs)
-    if result_here or name == "aten::copy_" and args[0].device.type == "cpu" and leaves[0].device.type == "cpu":
-        return result
-    out, otree = tree_flatten(result)
-    out = [_outer(o, known) if isinstance(o, Tensor) else o for o in out]
-    return tree_unflatten(out, otree)
+        if moves or not isinstance(leaf, Tensor) or _is_there(leaf) or leaf.ndim == 0:
+            continue
+        if not ("index" in op._schema.name and leaf.dtype in (torch.int64, torch.bool)):
+            raise RuntimeError(f"{op}: expected tensors of {DEVICE}, found one of the CPU")
+
+
+def _as_tensor(value: Any, argument: Any, leaves: list[Any]) -> Any:
+    """A number where the operation's schema has a tensor: PyTorch unwraps it on the way here."""
+    if not (isinstance(value, int | float) and str(argument.type) == "Tensor"):
+        return value
+    floating = any(isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in leaves)
+    return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) and floating else None)
+
+
+def _outer(value: Any, outer: dict[int, Tensor]) -> Any:
+    """A result as a tensor of the device; an argument that was changed in place is itself."""
+    if not isinstance(value, Tensor):
+        return value
+    known = outer.get(id(value))
+    if known is None:
+        return _on(_OTHER, value)
+    if known.shape != value.shape:
+        known.data = _on(_OTHER, value)
+    return known
 
 
 def _convolution(*args: Any) -> Tensor:
@@ -96,6 +114,5 @@ def _convolution(*args: Any) -> Tensor:
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Any:
-    *shape, mask = rest
-    out = [weight.shape[0]]
-    return _run(torch.ops.aten.convolution_backward.default, grad, x, weight, out, *shape, mask)
+    backward: Callable[..., Any] = torch.ops.aten.convolution_backward.default
+    return _run(backward, grad, x, weight, [weight.shape[0]], *rest)

@@ -35,6 +35,11 @@ def experiment(**changes: Any) -> sf.Experiment:
     return sf.Experiment(**{**parts, **changes})
 
 
+def on(experiment: sf.Experiment, device: str) -> sf.Experiment:
+    """The experiment on a device, which may be one that no file can name."""
+    return experiment.model_copy(update={"device": device})
+
+
 def finished(steps: Generator[Any, None, T]) -> tuple[list[str], T]:
     """What a search or an audit said on its way, and what it found."""
     said = []

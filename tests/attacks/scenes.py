@@ -95,10 +95,15 @@ def name(thing: Any) -> str:
 
 def federation_of(method: Method, **changes: Any) -> Federation:
     """A federation under attack, with several attackers in every round."""
+    return Federation.of(scene(method, **changes))
+
+
+def scene(method: Method, **changes: Any) -> sf.Experiment:
+    """Its experiment."""
     attack = small.attack(
         objective=SemanticBackdoor(source=7, target=1), presence=sf.Pool(fraction=0.4), method=method
     )
-    return Federation.of(small.experiment(**{"attack": attack, "cohort": 20, **changes}))
+    return small.experiment(**{"attack": attack, "cohort": 20, **changes})
 
 
 def view_of(fed: Federation, after: int = 3) -> View:
