@@ -15,6 +15,7 @@ from sparsefed.attacks import (
     Adaptive,
     AlternatingMinimisation,
     Best,
+    Blended,
     Boosting,
     Chameleon,
     ConstrainAndScale,
@@ -54,6 +55,7 @@ METHODS: list[Method] = [
     PGD(**DESCENT, boost=20, norm=0.3),
     Adaptive(**DESCENT),
     AlternatingMinimisation(**DESCENT),
+    Blended(method=PGD(**DESCENT)),
     Boosting(factor=20),
     CoordinateAware(**DESCENT, coordinates=50),
     EasiestFirst(**DESCENT, at_once=5),
@@ -80,7 +82,7 @@ METHODS: list[Method] = [
     CriticalLayers(**DESCENT),
     Best(of=[PGD(**DESCENT), OptimizedIPM(tries=4)], ahead=1),
 ]
-COLLUDING = [m for m in METHODS if not isinstance(m, Independent | LabelFlip | FangTrimmedMean)]
+COLLUDING = [m for m in METHODS if not isinstance(m, Blended | Independent | LabelFlip | FangTrimmedMean)]
 
 
 def dropping_out(input_shape: tuple[int, ...], classes: int) -> torch.nn.Module:

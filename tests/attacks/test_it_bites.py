@@ -18,6 +18,7 @@ from sparsefed.attacks import (
     PGD,
     Adaptive,
     AlternatingMinimisation,
+    Blended,
     Boosting,
     ConstrainAndScale,
     CoordinateAware,
@@ -124,6 +125,14 @@ def test_the_easiest_points_go_wrong_where_all_at_once_would_not():
     easiest = on_a_head(EasiestFirst(**descent, at_once=5))["attack_accuracy"]
     assert easiest > 10  # 15.0
     assert easiest > all_at_once  # 7.5
+
+
+def test_poison_inside_honest_work_passes_a_rule_that_looks_for_a_cluster_of_attackers():
+    flame = {"defense": sf.FLAME(momentum=0.9), "presence": sf.Pool(fraction=0.2)}
+    assert run(PGD(**DESCENT), **flame)["attack_accuracy"] < 5  # 0.0
+    assert run(Blended(method=PGD(**DESCENT)), **flame)["attack_accuracy"] > 40  # 75.0
+    far = Blended(method=PGD(**DESCENT), share=8.0)
+    assert run(far, **flame)["attack_accuracy"] < 15  # 2.5
 
 
 def test_the_first_test_points_go_wrong_as_well():

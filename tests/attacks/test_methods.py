@@ -8,13 +8,14 @@ import oracles_attacks
 import pytest
 import small
 import torch
-from scenes import federation_of, view_of
+from scenes import DESCENT, federation_of, view_of
 
 import sparsefed as sf
 from sparsefed.attacks import (
     PGD,
     Adaptive,
     AlternatingMinimisation,
+    Blended,
     Boosting,
     CoordinateAware,
     EasiestFirst,
@@ -104,6 +105,21 @@ def test_boosting_is_the_gradient_on_the_auxiliary_set_times_gamma():
     everything = np.arange(len(view.wanted.labels))
     expected = 30 * gradient_of(view)(view.params.numpy(), everything)
     assert np.allclose(Boosting(factor=30).craft(view, generator())[0].numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.3, 2.0])
+def test_blended_is_each_device_s_honest_update_and_poison_as_long_as_its_share(share: float):
+    fed = federation_of(PGD(**DESCENT))
+    view = view_of(fed)
+    generator = torch.Generator().manual_seed(5)
+    rows = Blended(method=PGD(**DESCENT), share=share).craft(view, generator).double().numpy()
+    honest = view.clients.updates(view.work(view.local, 5)).rows().double().numpy()
+    poison = PGD(**DESCENT).craft(view, torch.Generator().manual_seed(5))[0].double().numpy()
+    unit = poison / np.linalg.norm(poison)
+    expected = honest + share * np.linalg.norm(honest, axis=1, keepdims=True) * unit
+    expected *= np.minimum(1, view.clip_norm / np.linalg.norm(expected, axis=1, keepdims=True))
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-6)
+    assert len(np.unique(rows.round(6), axis=0)) == view.uploads > 1
 
 
 def test_label_flipping_is_honest_work_on_flipped_labels():

@@ -46,6 +46,7 @@ EXPERIMENT = Experiment(
 )
 ARGUMENTS = {
     "Best": {"of": [PGD()]},
+    "Blended": {"method": PGD()},
     "CoordinateAware": {"coordinates": 50},
     "Independent": {"method": PGD()},
 }

@@ -5,6 +5,7 @@ from sparsefed.attacks.methods.a3fl import A3FL
 from sparsefed.attacks.methods.adaptive import Adaptive
 from sparsefed.attacks.methods.alternating import AlternatingMinimisation
 from sparsefed.attacks.methods.best import Best
+from sparsefed.attacks.methods.blended import Blended
 from sparsefed.attacks.methods.boosting import Boosting
 from sparsefed.attacks.methods.byzantine import Gaussian, SignFlip
 from sparsefed.attacks.methods.chameleon import Chameleon
@@ -69,6 +70,7 @@ __all__ = [
     "AlternatingMinimisation",
     "Attack",
     "Auxiliary",
+    "Blended",
     "Boosting",
     "Colluding",
     "CoordinateAware",

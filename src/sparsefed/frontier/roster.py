@@ -5,6 +5,7 @@ from sparsefed.attacks import (
     ALIE,
     IPM,
     PGD,
+    Blended,
     ConstrainAndScale,
     CriticalLayers,
     DistributedTrigger,
@@ -43,11 +44,12 @@ def _more(goal: Goal) -> dict:
     methods: dict[str, Method] = {}
     objectives: dict[str, Objective] = {}
     if goal.name == CHOSEN_POINTS:
-        methods = {"Neurotoxin": Neurotoxin(**descent)}
+        methods = {"Neurotoxin": Neurotoxin(**descent), "blended": Blended(method=PGD(**descent))}
     elif goal.name == BACKDOOR:
         whole = {key: value for key, value in descent.items() if key != "epochs"}
         methods = {
             "Neurotoxin": Neurotoxin(**descent),
+            "blended": Blended(method=PGD(**descent)),
             "A3FL": A3FL(**descent),
             "constrain and scale": ConstrainAndScale(**whole),
             "critical layers": CriticalLayers(**descent),
