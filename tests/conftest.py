@@ -1,7 +1,7 @@
 """What all tests share: no time limits, one thread, and where to find real data, if there is any."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,15 @@ def shared_data() -> Path:
         pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
     ]
 )
-def other_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def other_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A device that is not the CPU: a GPU where there is one, and one that follows its rules everywhere."""
-    if request.param == second_device.DEVICE:
-        second_device.install()
-        monkeypatch.setattr(torch, "Generator", second_device.CPUGenerator)
-    return request.param
+    if request.param != second_device.DEVICE:
+        yield request.param
+        return
+    second_device.install()
+    monkeypatch.setattr(torch, "Generator", second_device.CPUGenerator)
+    with second_device.Draws():
+        yield request.param
 
 
 @pytest.fixture

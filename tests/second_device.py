@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-__all__ = ["DEVICE", "CPUGenerator", "install"]
+__all__ = ["DEVICE", "CPUGenerator", "Draws", "install"]
 
 DEVICE = "elsewhere"
 _CPU, _OTHER = 1, 12
@@ -24,11 +25,27 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 
 class CPUGenerator(torch.Generator):
-    """The device draws as the CPU does."""
+    """A generator that draws as the CPU does, for tensors of one device only."""
+
+    kind: str
 
     def __new__(cls, device: torch.device | str = "cpu") -> "CPUGenerator":
-        assert torch.device(device).type in {"cpu", DEVICE}
-        return super().__new__(cls)
+        self = super().__new__(cls)
+        self.kind = torch.device(device).type
+        return self
+
+
+class Draws(TorchFunctionMode):
+    """Refuses a generator of one device for a tensor of another, as PyTorch does for a GPU's."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        generator = (kwargs or {}).get("generator")
+        if isinstance(generator, CPUGenerator) and isinstance(result, Tensor):
+            found = result.device.type
+            if generator.kind != found:
+                raise RuntimeError(f"expected a generator of {found}, found one of {generator.kind}")
+        return result
 
 
 def install() -> None:
@@ -60,8 +77,7 @@ def _on(kind: int, tensor: Tensor) -> Tensor:
 def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     """Any operation: on the CPU, with the memory of its tensors."""
     leaves, tree = tree_flatten((args, kwargs))
-    moves = "copy" in op._schema.name
-    _refuse_mixed(op, leaves, moves)
+    _refuse_mixed(op, args, leaves)
     outer = dict[int, Tensor]()
     for place, leaf in enumerate(leaves):
         if _is_there(leaf):  # what is empty may be made larger, and borrowed memory may not
@@ -80,13 +96,16 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     return result if to_cpu else tree_map(lambda value: _outer(value, outer), result)
 
 
-def _refuse_mixed(op: Any, leaves: list[Any], moves: bool) -> None:
-    """Only a move, a single number and the indices of a selection may lie on the CPU."""
+def _refuse_mixed(op: Any, args: Any, leaves: list[Any]) -> None:
+    """Only what is copied, a single number and the indices of a selection may lie on the CPU."""
+    name = op._schema.name.removeprefix("aten::")
+    indices = args[1] if name in {"index", "index_put", "index_put_", "_index_put_impl_"} else []
+    allowed = {id(index) for index in indices if isinstance(index, Tensor)}
+    if "copy" in name:
+        return
     for leaf in leaves:
-        if moves or not isinstance(leaf, Tensor) or _is_there(leaf) or leaf.ndim == 0:
-            continue
-        if not ("index" in op._schema.name and leaf.dtype in (torch.int64, torch.bool)):
-            raise RuntimeError(f"{op}: expected tensors of {DEVICE}, found one of the CPU")
+        if isinstance(leaf, Tensor) and not _is_there(leaf) and leaf.ndim and id(leaf) not in allowed:
+            raise RuntimeError(f"{op}: expected tensors of one device, found {DEVICE} and the CPU")
 
 
 def _as_tensor(value: Any, argument: Any, leaves: list[Any]) -> Any:

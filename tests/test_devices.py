@@ -1,5 +1,6 @@
 """Every kind of model, data, objective and clip gives on another device what it gives on the CPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,15 @@ import pytest
 import second_device
 import small
 import torch
+import torch.distributed as dist
 
 import sparsefed as sf
 from sparsefed.attacks import DistributedTrigger, EdgeCase, SemanticBackdoor, TriggerBackdoor, WordBackdoor
+from sparsefed.core.ranks import Ranks
 from sparsefed.data import CIFAR10, MNIST, QMNIST, Natural, OneClass, ShakespeareWords
+from sparsefed.federation.checks import use_device
 from sparsefed.models import CNN, LSTM, ResNet9
+from sparsefed.protocol.columns import Columns
 
 OFTEN = sf.Pool(fraction=0.4)
 WORDS = {
@@ -95,10 +100,55 @@ def test_a_run_with_its_twin_is_recorded_and_resumed_elsewhere(other_device: str
             assert found.get(key) == expected.get(key)
 
 
+def test_on_a_gpu_float32_rounds_only_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, products.allow_tf32, cudnn.deterministic
+    try:
+        for precision, rounds in (("tf32", True), ("float32", False), ("float64", False)):
+            use_device("cuda", precision)
+            assert (cudnn.allow_tf32, products.allow_tf32, cudnn.deterministic) == (rounds, rounds, True)
+    finally:
+        cudnn.allow_tf32, products.allow_tf32, cudnn.deterministic = before
+
+
+def test_on_a_cpu_tf32_is_float32() -> None:
+    ends = []
+    for precision in ("float32", "tf32"):
+        fed = sf.Federation.of(small.experiment(precision=precision))
+        state, _ = sf.run_round(fed, fed.initial_state)
+        ends.append(state.params)
+    assert ends[0].dtype == torch.float32
+    assert torch.equal(*ends)
+
+
+class Alone(Ranks):
+    """One process that has nobody to talk to."""
+
+    def gathered(self, parts: Sequence[torch.Tensor], places: Sequence[slice]) -> torch.Tensor:
+        return torch.cat(list(parts))
+
+
+def test_columns_of_clients_are_summed_where_they_lie(other_device: str) -> None:
+    matrix = torch.randn(9, 40, dtype=torch.float64)
+    blocks = [part.to(other_device) for part in matrix.split(5, dim=1)]
+    norms = matrix.norm(dim=1).to(other_device)
+    columns = Columns(Alone(0, 1, dist.HashStore()), blocks, 40, norms)
+    for clip in (torch.inf, 5.0):
+        short, truth = columns.admitted(clip), sf.dense(matrix).admitted(clip)
+        weights = torch.rand(9, dtype=torch.float64)
+        torch.testing.assert_close(short.sum().cpu(), truth.sum())
+        torch.testing.assert_close(short.weighted_sum(weights).cpu(), truth.weighted_sum(weights))
+
+
 def test_tensors_of_two_devices_do_not_mix(other_device: str) -> None:
     there, here = torch.ones(3, device=other_device), torch.ones(3)
     with pytest.raises(RuntimeError, match="device"):
         there + here
     with pytest.raises(TypeError, match="numpy"):
         there.numpy()
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(2, generator=torch.Generator(device=other_device))
+    with pytest.raises(RuntimeError, match="device"):
+        there.index_select(0, torch.tensor([0]))
     assert (there + 1).cpu().tolist() == [2.0, 2.0, 2.0]

@@ -115,6 +115,19 @@ def test_one_step_on_all_examples_is_a_multiple_of_the_batched_gradient(layer, t
         assert_equal_sources(Loop(work, training.one), source, tolerance=1e-9)
 
 
+def test_one_step_of_a_model_that_draws_is_the_literal_loop():
+    work = image_work(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(72, CLASSES)))
+    with pytest.warns(UserWarning, match="random"):
+        source = FedAvg().updates(work).source
+    assert isinstance(source, Loop)
+    assert torch.equal(source.rows(), Loop(work, FedAvg().one).rows())
+
+
+def test_a_negative_learning_rate_goes_up_the_gradient():
+    work = layer_work("linear")._replace(lr=-0.5)
+    assert_equal_sources(Loop(work, FedAvg().one), FedAvg().updates(work).source, tolerance=1e-9)
+
+
 def test_a_learning_rate_of_0_sends_updates_of_0():
     updates = FedAvg().updates(layer_work("linear")._replace(lr=0.0))
     assert not updates.admitted(1.0).sum().any()

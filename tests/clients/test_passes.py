@@ -144,10 +144,11 @@ def test_dropout_is_cut_and_draws_the_same_every_time(small_passes):
 def test_what_a_pass_keeps_is_measured_and_bounds_it():
     module = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 784, 10))
     inputs = torch.zeros(8, 1, 28, 28)
-    each = passes.BYTES / passes.examples_per_pass(module, inputs)
+    most = passes.bytes_per_pass(inputs.device)
+    each = most / passes.examples_per_pass(module, inputs)
     assert 32 * 784 * 4 <= each <= 3 * 32 * 784 * 4
     wide = module.double(), inputs.double()
-    assert passes.examples_per_pass(*wide) == pytest.approx(passes.BYTES / each / 2, rel=0.1)
+    assert passes.examples_per_pass(*wide) == pytest.approx(most / each / 2, rel=0.1)
 
 
 def test_measuring_leaves_the_generators_alone():

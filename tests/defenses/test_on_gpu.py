@@ -80,8 +80,11 @@ def test_an_attacked_federation_goes_the_same_way_on_the_cpu_and_elsewhere(
     apart = DRAWS | SIGNS if other_device == "cuda" else TIES
     if type(rule).__name__ not in apart:
         torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-9)
-        # equal values of several clients, and what rounding leaves of 0, count for either side
-        assert theirs.diagnosis == pytest.approx(ours.diagnosis, rel=0.05, abs=0.05)
+        assert theirs.diagnosis.keys() == ours.diagnosis.keys()
+        for key, expected in ours.diagnosis.items():
+            # equal values of several clients, and what rounding leaves of 0, count for either side
+            tolerance = 0.05 if key in ("compromised_kept", "support") else 1e-6
+            assert theirs.diagnosis[key] == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
 @pytest.mark.parametrize(

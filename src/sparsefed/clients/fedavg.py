@@ -38,7 +38,8 @@ class FedAvg(Clients):
         if self.local_epochs > 1 or (self.batch_size or most) < most:
             return fastest_training(work, self, self.one)
         gradient = Gradient(weight_decay=self.weight_decay)  # one step: u = γ (g + wd·θ)
-        return Scaled(fastest(work, self.weight_decay, gradient.one), self._first_lr(work))
+        source = fastest(work, self.weight_decay, gradient.one)
+        return Loop(work, self.one) if isinstance(source, Loop) else Scaled(source, self._first_lr(work))
 
     def _first_lr(self, work: Work) -> float:
         return work.lr if self.local_lr is None else self.local_lr

@@ -9,15 +9,16 @@ __all__ = ["Scaled"]
 
 
 class Scaled:
-    """u = γ v, with v from `source` and γ = `factor`, at least 0."""
+    """u = γ v, with v from `source` and γ = `factor`."""
 
     def __init__(self, source: Source, factor: float) -> None:
         self.source, self.factor = source, factor
         self.count, self.size = source.count, source.size
 
     def reduce(self, clip_norm: float) -> tuple[PerClient, Vector]:
-        norms, total = self.source.reduce(clip_norm / self.factor if self.factor else math.inf)
-        return norms * self.factor, total * self.factor
+        size = abs(self.factor)
+        norms, total = self.source.reduce(clip_norm / size if size else math.inf)
+        return norms.mul_(size), total.mul_(self.factor)
 
     def rows(self) -> Matrix:
-        return self.source.rows() * self.factor
+        return self.source.rows().mul_(self.factor)

@@ -47,11 +47,11 @@ class MisshapenUploads(RejectedUploads):
 NO_ATTACK = "the server rejects them all, which is no attack"
 
 
-def use_device(device: str, rounded: bool = False) -> None:
-    """Refuse a GPU that is not available; on one, the same run gives the same bits.
+def use_device(device: str, precision: str = "float32") -> None:
+    """Refuse a GPU that is not available, and set how this process computes on one.
 
-    PyTorch would let cuDNN add in any order, and round the factors of float32 convolutions to 10 bits (TF32);
-    with `rounded` all float32 products do. These are settings of the process.
+    PyTorch would let cuDNN add in any order, so that a run would not repeat itself, and round the factors of
+    float32 convolutions to 10 bits (TF32). Here float32 is float32, and with `tf32` all products round.
     """
     if not device.startswith("cuda"):
         return
@@ -59,7 +59,7 @@ def use_device(device: str, rounded: bool = False) -> None:
         raise SpecError(
             f"expected a device that is available, found `{device}`: this machine's PyTorch sees no GPU"
         )
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = rounded
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.deterministic = True
 
 

@@ -60,7 +60,7 @@ class Federation:
         """Read and check everything that `spec` names; raises `SpecError` or `DataError`."""
         about = origin_of(spec).about
         with about("device"):
-            use_device(spec.device, rounded=spec.precision == "tf32")
+            use_device(spec.device, spec.precision)
         with about("data"):
             dataset = spec.data.load().to(spec.device)
         with about("partition"), affordable(spec.partition):
@@ -86,6 +86,10 @@ class Federation:
                 auxiliary = auxiliary if frozen is None else auxiliary.mapped(frozen)
                 auxiliary = auxiliary.mapped(network.as_precise)
         return cls(spec, dataset, population, network, network.vector(), auxiliary, compromised)
+
+    def use_device(self) -> None:
+        """Set how this process computes on the device; another federation may have set it otherwise."""
+        use_device(self.spec.device, self.spec.precision)
 
     @cached_property
     def initial_state(self) -> ServerState:

@@ -55,6 +55,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     Whatever draws from a global generator in it is a function of the seed and the round; for this,
     rounds of several threads take turns.
     """
+    fed.use_device()
     with seeded(fed.spec.seed, Stream.ROUND, state.round + 1):
         return _run_round(fed, state, poisoned)
 

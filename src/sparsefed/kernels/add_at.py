@@ -6,7 +6,7 @@ __all__ = ["add_at"]
 
 
 def add_at(target: Tensor, places: Tensor, values: Tensor) -> None:
-    """`target[places[i]] += values[i]` for every i, in place; only the first dimensions may differ."""
+    """`target[places[i]] += values[i]` for every i, in place; `values` are as wide as `target`."""
     if target.is_cuda:
         target.index_put_((places,), values, accumulate=True)
     else:

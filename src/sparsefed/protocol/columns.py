@@ -103,7 +103,8 @@ class Columns(Dense):
         return self._weighted_sum(read_weights(weights, self.count))
 
     def _weighted_sum(self, weights: PerClient) -> Vector:
-        weights = weights if self.factors is None else weights * self.factors
+        weights = weights.to(self.blocks[0].device)
+        weights = weights if self.factors is None else weights * self.factors.to(weights)
         return self.columnwise(lambda block: weighted_sum(weights, block))
 
     @cached_property

@@ -17,8 +17,8 @@ __all__ = ["Blended"]
 class Blended(Method):
     """Every attacker sends its device's honest update, and another method's upload added to it.
 
-    Rules that look for a cluster of attackers (FLAME, FoolsGold, Krum) find none: the uploads differ as
-    honest ones do, and turn away from them by an angle of tangent `share` only.
+    Against rules that look for attackers who resemble each other (FLAME, FoolsGold): these uploads differ as
+    honest ones do. A large `share` gives them away.
     """
 
     method: Method

@@ -41,7 +41,7 @@ class BoundedRidge(Trainer):
         return 8
 
     def opinions(self, fed: Federation, groups: Sequence[ClientIds]) -> Opinions:
-        test = features(fed, fed.dataset.inputs(fed.dataset.test.x))
+        test = features(fed, fed.dataset.inputs(fed.dataset.test.x)).cpu()
         found = [self._opinion(fed, group, test) for group in groups]
         return Opinions(*(np.stack(parts) for parts in zip(*found, strict=True)))
 

@@ -51,7 +51,8 @@ def _round(
     with seeded(spec.seed, Stream.ROUND, t):
         data = [fed.local_data(fed.cohort(t), t) for fed in feds]
         counts = [len(part.sizes) for part in data]
-        starts = torch.stack([state.params for state in states]).repeat_interleave(torch.tensor(counts), 0)
+        starts = torch.stack([state.params for state in states])
+        starts = starts.repeat_interleave(torch.tensor(counts, device=starts.device), 0)
         work = Work(feds[0].network, states[0].params, _joined(data), lr, spec.seed, t)
         rows = Stacked(work, training, starts=starts).rows().split(counts)
         return [_served(*own, lr) for own in zip(feds, states, map(Dense, rows), strict=True)]
