@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils import backend_registration
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 __all__ = ["DEVICE", "CPUGenerator", "Draws", "install"]
 
@@ -52,7 +52,7 @@ def install() -> None:
     """Make the device known to PyTorch, for the rest of this process."""
     if torch._C._get_privateuse1_backend_name() == DEVICE:
         return
-    _setup_privateuseone_for_python_backend(DEVICE)
+    backend_registration._setup_privateuseone_for_python_backend(DEVICE)
     _library.fallback(_run, "PrivateUse1")
     for name, run in {
         "convolution_overrideable": _convolution,
