@@ -79,9 +79,11 @@ def test_an_experiment_goes_the_same_way_on_the_cpu_and_elsewhere(name: str, oth
     same_way(other_device, **PARTS[name])
 
 
-@pytest.mark.usefixtures("shared_data")
 @pytest.mark.parametrize("name", ON_REAL_DATA)
-def test_an_experiment_on_real_data_goes_the_same_way(name: str, other_device: str) -> None:
+def test_an_experiment_on_real_data_goes_the_same_way(
+    name: str, other_device: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSEFED_DATA", str(shared_data))
     if name == "words" and other_device == second_device.DEVICE:
         pytest.skip("the device has no LSTM: PyTorch wants one kernel for the whole cell")
     same_way(other_device, rounds=2, **ON_REAL_DATA[name])
