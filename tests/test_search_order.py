@@ -8,9 +8,10 @@ import pytest
 from test_frontier import CLIP, plan
 
 import sparsefed as sf
-from sparsefed.frontier import search
+from sparsefed.frontier import ledger, search
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.plan import Plan
+from sparsefed.frontier.report import report
 from sparsefed.frontier.study import Trial
 
 
@@ -49,14 +50,14 @@ class Pool:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     made = Pool()
-    monkeypatch.setattr(search, "run_each", made.run_each)
-    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr(ledger, "run_each", made.run_each)
+    monkeypatch.setattr(ledger, "time", SimpleNamespace(monotonic=lambda: made.now))
     return made
 
 
-def searched(asked: Plan, folder: Path, budget: str, jobs: int) -> search._Work:
-    work = search._Work(asked, folder, Budget.of(budget), jobs, 1)
-    list(work.search())
+def searched(asked: Plan, folder: Path, budget: str, jobs: int) -> ledger.Ledger:
+    work = ledger.Ledger(asked, folder, Budget.of(budget), jobs, 1)
+    list(search._search(work))
     return work
 
 
@@ -80,7 +81,7 @@ def test_several_shares_and_goals_are_searched_and_reported_side_by_side(
     work = searched(asked, tmp_path, "300 runs", jobs)
     assert len(work.studies) == 2 * 2 * 2
     assert all(study.finished() for study in work.studies)
-    places = list(work.report())
+    places = list(report(work))
     assert len({place.what for place in places}) == len(places)
     assert any("10 %, chosen points" in place.what for place in places)
 

@@ -24,9 +24,10 @@ from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.certified import Certified, certified
 from sparsefed.frontier.findings import COSTLY, Audit, Server, Siege, Taken
 from sparsefed.frontier.goals import Goal, goals_of
+from sparsefed.frontier.ledger import Progress
 from sparsefed.frontier.plan import DEFENSES, Plan, for_search, with_settings
 from sparsefed.frontier.points import FALLEN
-from sparsefed.frontier.search import Progress, searched
+from sparsefed.frontier.search import searched
 from sparsefed.protocol.anchors import Unanchored
 from sparsefed.protocol.clips import Unclipped
 from sparsefed.runs.journal import final_params

@@ -11,9 +11,10 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import Goal, chosen, goals_of
+from sparsefed.frontier.ledger import Progress
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import FALLEN, Measured, Point, measured
-from sparsefed.frontier.search import Progress, frontier
+from sparsefed.frontier.search import frontier
 from sparsefed.frontier.study import searches_in
 from sparsefed.runs.results import LEARNED
 from sparsefed.runs.simulate import simulate

@@ -1,0 +1,127 @@
+"""The runs of a frontier: its searches, what they have cost, and results as they come."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sparsefed.core.errors import SparseFedError
+from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.goals import chosen, goals_of
+from sparsefed.frontier.plan import Plan
+from sparsefed.frontier.study import Question, Study, searches_in, storage_in
+from sparsefed.runs.cells import run_each
+from sparsefed.runs.record import Record, Row
+
+__all__ = ["Progress", "Task", "Ledger"]
+
+
+class Progress(NamedTuple):
+    """Where a frontier stands."""
+
+    share: float
+    """How much of the budget is used, from 0 to 1."""
+    what: str
+    """What was run last."""
+
+
+Task = tuple[str, Experiment]
+"""A name, and the experiment that goes by it."""
+
+
+class _Offers:
+    """An iterator that may have more after it had none: what is under way decides what comes next."""
+
+    def __init__(self, offer: Callable[[], Task | None]) -> None:
+        self.offer = offer
+
+    def __iter__(self) -> Iterator[Task]:
+        return self
+
+    def __next__(self) -> Task:
+        if (task := self.offer()) is None:
+            raise StopIteration
+        return task
+
+
+class Ledger:
+    """The studies of a plan, and what was spent on them."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        runs: Path,
+        budget: Budget,
+        jobs: int,
+        threads: int,
+        cluster: str | None = None,
+    ) -> None:
+        self.plan, self.budget, self.jobs, self.threads = plan, budget, jobs, threads
+        self.runs = searches_in(runs)
+        self.cluster = cluster
+        self.problem = ""
+        """What the last run that failed said."""
+        self.study_of: dict[str, Study] = {}
+        storage = storage_in(runs, plan)
+        fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
+        sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
+        own = plan.own()
+        self.studies = [
+            Study(
+                plan,
+                Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal, plan.only)),
+                storage,
+                sizes,
+            )
+            for share in plan.shares()
+            for goal in dict.fromkeys(plan.goals)
+            for defense in plan.defenses
+        ]
+
+    @property
+    def spent(self) -> Budget:
+        """What all searches have cost, over all their restarts."""
+        runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
+        return Budget(sum(runs), sum(seconds))
+
+    def best(self, study: Study) -> float:
+        """The best unattacked test accuracy of any defense in the same search."""
+        peers = [
+            peer for peer in self.studies if (peer.share, peer.goal.name) == (study.share, study.goal.name)
+        ]
+        return max((m.unattacked for peer in peers for _, m in peer.finished()), default=0.0)
+
+    def name(self, study: Study) -> str:
+        """The defense, and what else tells this search from the others of the plan."""
+        shares = {each.share for each in self.studies}
+        goals = {each.goal.name for each in self.studies}
+        share = f", {100 * study.share:g} %" if len(shares) > 1 else ""
+        goal = f", {study.goal.name}" if len(goals) > 1 else ""
+        return f"{study.defense}{share}{goal}"
+
+    def done(
+        self, offer: Callable[[], Task | None], searching: bool = False
+    ) -> Iterator[tuple[str, Row | None]]:
+        """Results as they come, None for settings that cannot be run; keeps account of the budget."""
+        begun, free = dict[str, float](), set[str]()
+
+        def watched() -> Task | None:
+            if (task := offer()) is not None:
+                begun[task[0]] = time.monotonic()
+                if self.cached(task[1]):
+                    free.add(task[0])
+            return task
+
+        where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
+        for key, outcome in run_each(_Offers(watched), self.runs, **where):
+            seconds = time.monotonic() - begun.pop(key)
+            self.study_of.pop(key).charge(key not in free, seconds, searching)
+            if failed := isinstance(outcome, SparseFedError):
+                self.problem = f"; {key}: {outcome}"
+            yield key, None if failed else outcome
+
+    def cached(self, experiment: Experiment) -> bool:
+        """Whether this has been run."""
+        return Record(self.runs, experiment).has_ended
