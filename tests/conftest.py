@@ -17,6 +17,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no reason to fail
 if torch.cuda.is_available():
     use_device("cuda")
+if has_devices := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    second_device.install()  # before the first gradient, when PyTorch counts its devices
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +41,8 @@ def other_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param != second_device.DEVICE:
         yield request.param
         return
-    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    if not has_devices:
         pytest.skip(f"torch {torch.__version__} has no devices written in Python")
-    second_device.install()
     monkeypatch.setattr(torch, "Generator", second_device.CPUGenerator)
     with second_device.Draws():
         yield request.param
