@@ -22,6 +22,7 @@ from sparsefed.attacks import (
     Equilibrium,
     FangKrum,
     FangTrimmedMean,
+    FarPGD,
     Independent,
     LabelFlip,
     Method,
@@ -105,6 +106,20 @@ def test_boosting_is_the_gradient_on_the_auxiliary_set_times_gamma():
     everything = np.arange(len(view.wanted.labels))
     expected = 30 * gradient_of(view)(view.params.numpy(), everything)
     assert np.allclose(Boosting(factor=30).craft(view, generator())[0].numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("norm", [None, 0.5])
+def test_far_pgd_is_pgd_in_a_larger_ball_brought_back_to_what_it_may_send(norm: float | None):
+    view = view_of(federation_of(PGD(**DESCENT)))
+    far = FarPGD(**(DESCENT | {"local_lr": 5.0}), reach=3, norm=norm).craft(
+        view, torch.Generator().manual_seed(5)
+    )[0]
+    wide = view._replace(clip_norm=3 * view.clip_norm)
+    settings = {**DESCENT, "local_lr": 5.0, "norm": None if norm is None else 3 * norm}
+    whole = PGD(**settings).craft(wide, torch.Generator().manual_seed(5))[0]
+    torch.testing.assert_close(far, whole / 3)
+    near = PGD(**(settings | {"norm": norm})).craft(view, torch.Generator().manual_seed(5))[0]
+    assert not torch.allclose(far, near, rtol=1e-3)
 
 
 @pytest.mark.parametrize("share", [0.3, 2.0])

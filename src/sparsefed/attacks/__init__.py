@@ -15,6 +15,7 @@ from sparsefed.attacks.methods.critical_layers import CriticalLayers
 from sparsefed.attacks.methods.easiest_first import EasiestFirst
 from sparsefed.attacks.methods.equilibrium import Equilibrium
 from sparsefed.attacks.methods.fang import FangKrum, FangTrimmedMean
+from sparsefed.attacks.methods.far_pgd import FarPGD
 from sparsefed.attacks.methods.independent import Independent
 from sparsefed.attacks.methods.inner_product import IPM, OptimizedIPM
 from sparsefed.attacks.methods.label_flip import LabelFlip
@@ -78,6 +79,7 @@ __all__ = [
     "Equilibrium",
     "FangKrum",
     "FangTrimmedMean",
+    "FarPGD",
     "FixedPerRound",
     "Gaussian",
     "Grant",
