@@ -125,7 +125,7 @@ def test_a_spec_cannot_be_changed():
         ("data={type='Npz', path=3}", "`data.path`: expected a path, found 3"),
         ("twin=no", "`twin`: expected true or false, found 'no'"),
         ("twin=1", "`twin`: expected true or false, found 1"),
-        ("precision=half", "`precision`: expected `float32` or `float64`, found 'half'"),
+        ("precision=half", "`precision`: expected `float32` or `tf32` or `float64`, found 'half'"),
         ("device=tpu", "`device`: expected `cpu`, `cuda` or `cuda:N`, found 'tpu'"),
         ("seed.deep=1", "`seed`: expected a whole number of at least 0, found a table with deep"),
         ("attack=5", "`attack`: expected a table with objective, presence, method, found 5"),

@@ -31,7 +31,7 @@ def test_no_word_is_broken_and_no_line_is_too_long(texts: list[str], width: int)
     rows = [
         {
             "run": f"runs/0123456789abcdef{place}",
-            "what": text,
+            "note": text,
             "test": 41.6 + place,
             "outcome": f"trained{place}",
         }
