@@ -6,8 +6,8 @@
 #   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [headline]
 #
 # PyTorch must be installed. What else is missing is taken from the folder `wheels`, if there is one. SECONDS_IN_ALL
-# (480) is all the time there is; JOBS (3) is how many small runs share the GPU with the large one, which takes
-# 264 s by itself on an H200 and twice that beside five small ones.
+# (480) is all the time there is; JOBS (3) is how many small runs share the GPU with the large one; five of them
+# double its time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-build/device}

@@ -87,10 +87,6 @@ class Federation:
                 auxiliary = auxiliary.mapped(network.as_precise)
         return cls(spec, dataset, population, network, network.vector(), auxiliary, compromised)
 
-    def use_device(self) -> None:
-        """Set how this process computes on the device; another federation may have set it otherwise."""
-        use_device(self.spec.device, self.spec.precision)
-
     @cached_property
     def initial_state(self) -> ServerState:
         """The server before the first round."""

@@ -14,7 +14,15 @@ from sparsefed.core.errors import UpdateError
 from sparsefed.core.origin import origin_of
 from sparsefed.core.seeds import Stream, seeded, torch_generator
 from sparsefed.core.types import Vector
-from sparsefed.federation.checks import left_alone, next_memory, number, numbers, rule_step, uploads
+from sparsefed.federation.checks import (
+    left_alone,
+    next_memory,
+    number,
+    numbers,
+    rule_step,
+    uploads,
+    use_device,
+)
 from sparsefed.federation.federation import Federation, ServerState
 from sparsefed.protocol.aside import NOTHING, Aside
 from sparsefed.protocol.joined import Joined
@@ -55,7 +63,7 @@ def run_round(fed: Federation, state: ServerState, poisoned: bool = True) -> tup
     Whatever draws from a global generator in it is a function of the seed and the round; for this,
     rounds of several threads take turns.
     """
-    fed.use_device()
+    use_device(fed.spec.device, fed.spec.precision)  # another federation may have set it otherwise
     with seeded(fed.spec.seed, Stream.ROUND, state.round + 1):
         return _run_round(fed, state, poisoned)
 

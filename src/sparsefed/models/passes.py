@@ -20,7 +20,7 @@ _separable: "WeakKeyDictionary[nn.Module, dict[Any, bool]]" = WeakKeyDictionary(
 
 
 def bytes_per_pass(device: torch.device) -> int:
-    """What a pass may keep for its gradient: 64 MiB on a CPU, 1 GiB on a GPU, which idles on less."""
+    """What a pass may keep for its gradient: 64 MiB on a CPU, 1 GiB on a GPU."""
     return 1 << (26 if device.type == "cpu" else 30)
 
 

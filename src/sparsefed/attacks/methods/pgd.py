@@ -68,9 +68,13 @@ class PGD(Colluding):
         """η of this round."""
         return view.lr if self.local_lr is None else self.local_lr
 
+    def ball(self, view: View) -> float:
+        """The radius of the ball it trains in."""
+        return self.radius(view)
+
     def confine(self, moved: Vector, view: View) -> None:
         """Back into the ball, in place: P(M̂ − M₀)."""
-        if math.isfinite(radius := self.radius(view)):
+        if math.isfinite(radius := self.ball(view)):
             square = float(moved @ moved)  # a fraction of the exact norm's time, which only huge moves need
             length = math.sqrt(square) if _TINY < square < math.inf else float(norm_of(moved))
             if length > radius:
