@@ -15,9 +15,11 @@ from sparsefed.federation.checks import use_device
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no reason to fail
-if torch.cuda.is_available():
+has_gpu = torch.cuda.is_available()
+has_devices = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+if has_gpu:
     use_device("cuda")
-if has_devices := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+elif has_devices:  # not beside a GPU: there most tests with gradients failed
     second_device.install()  # before the first gradient, when PyTorch counts its devices
 
 
@@ -33,14 +35,16 @@ def shared_data() -> Path:
 @pytest.fixture(
     params=[
         second_device.DEVICE,
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+        pytest.param("cuda", marks=pytest.mark.skipif(not has_gpu, reason="needs a GPU")),
     ]
 )
 def other_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A device that is not the CPU: a GPU where there is one, and one that follows its rules everywhere."""
+    """A device that is not the CPU: a GPU, or where there is none a device that follows its rules."""
     if request.param != second_device.DEVICE:
         yield request.param
         return
+    if has_gpu:
+        pytest.skip("the GPU stands in its place")
     if not has_devices:
         pytest.skip(f"torch {torch.__version__} has no devices written in Python")
     monkeypatch.setattr(torch, "Generator", second_device.CPUGenerator)

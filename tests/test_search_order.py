@@ -73,6 +73,15 @@ def test_every_defense_gets_the_same_time_and_a_slow_one_fewer_settings(
     assert by_name["clip"] > 5 * by_name["SparseFed"] > 0
 
 
+def test_a_slow_rule_does_not_take_all_processes_while_its_first_runs_are_under_way(
+    pool: Pool, tmp_path: Path
+) -> None:
+    work = searched(plan(compromised=[0.1, 0.2, 0.3]), tmp_path, "1000s", jobs=11)
+    slow = [study for study in work.studies if study.defense == "SparseFed"]
+    assert all(1 <= study.count <= 3 for study in slow)
+    assert pool.worked["SparseFed"] <= 1.5 * pool.worked["Mean"]
+
+
 @pytest.mark.parametrize("jobs", [1, 3, 8])
 def test_several_shares_and_goals_are_searched_and_reported_side_by_side(
     jobs: int, pool: Pool, tmp_path: Path

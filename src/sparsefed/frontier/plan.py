@@ -132,10 +132,10 @@ class Plan(Spec):
             self.searchable(defense)
 
     def shares(self) -> list[float]:
-        """The shares of compromised clients to study."""
+        """The shares of compromised clients to study, the smallest first."""
         own = self.own()
         if self.compromised or own.attack is None:
-            return list(dict.fromkeys(self.compromised)) or [0.1]
+            return sorted({*self.compromised}) or [0.1]
         clients = getattr(own.partition, "clients", None)
         presence = own.attack.presence
         fraction = getattr(presence, "fraction", None)

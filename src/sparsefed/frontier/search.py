@@ -105,11 +105,13 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
         )
 
 
-def _cost(ledger: Ledger, study: Study, under_way: int) -> tuple[float, int]:
+def _cost(ledger: Ledger, study: Study, under_way: int) -> tuple[bool, float, int]:
     """What a search has cost in the budget's unit, and will have cost when what is under way has ended.
 
-    All searches get the same, so a slow rule gets fewer settings.
+    All searches get the same, so a slow rule gets fewer settings. What its first setting costs is not known
+    before it has ended; until then the others come first.
     """
     runs, seconds = study.searched
     spent = seconds if math.isinf(ledger.budget.runs) else runs
-    return spent * (1 + under_way / max(1, study.count - under_way)), study.count
+    unknown = under_way > 0 and not study.tried
+    return unknown, spent * (1 + under_way / max(1, study.count - under_way)), study.count
