@@ -31,6 +31,25 @@ def test_runs_are_drawn_however_many_there_are(tmp_path: Path, lines: int, colum
         assert len(set(picture.convert("L").tobytes())) > 10  # not a blank page
 
 
+@pytest.mark.parametrize("others", [0, 8], ids=["together", "apart"])
+def test_a_run_that_only_a_later_column_has_is_in_the_legend_and_looks_the_same_everywhere(
+    others: int,
+) -> None:
+    rest = [Curve(f"other {line}", "Median", ROWS) for line in range(others)]
+    clip, krum, tuned = (Curve(name, rule, ROWS) for name, rule in [("a", "Mean"), ("b", "Krum"), ("c", "Mean")])
+    columns = {"one": [clip, *rest], "two": [tuned, krum, *rest]}
+    figure = plots.curves_figure(columns, ACCURACIES)
+    (legend,) = figure.legends
+    named = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+    assert list(named) == (["one", "two"] if others else ["a", "c", "b"])
+    looks = [(line.get_color(), line.get_linestyle()) for line in named.values()]
+    assert len({dashes for _, dashes in looks} if others else set(looks)) == len(looks)
+    if not others:
+        left, right = figure.axes[:2]
+        drawn = {(line.get_color(), line.get_linestyle()) for panel in (left, right) for line in panel.lines}
+        assert drawn == set(looks)
+
+
 @pytest.mark.parametrize("name", ["$x_1$", "_hidden", "[bold]", "a | b", "名前", "\\frac{", "100 %"])
 def test_names_are_drawn_as_they_are(tmp_path: Path, name: str):
     named = [Curve(name, "Krum", ROWS), Curve("other", "Mean", ROWS)]

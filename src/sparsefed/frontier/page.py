@@ -190,12 +190,13 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     names = list(dict.fromkeys(point.defense for point in points))
     kinds = [kind_of(plan.experiment(name)) for name in names]
+    reported = {point.defense for point in points if point.reported is not None}
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
         for name, (color, dashes) in zip(names, styles(kinds), strict=True):
             mine = [point for point in group if point.defense == name]
             own = sorted((p.reported.values, p.doubled) for p in mine if p.reported is not None)
             values = [value for value, _ in own]
-            label = name if own else f"{name} (not reported)"
+            label = name if name in reported else f"{name} (not reported)"
             marker = MARKERS[dashes]
             style = {"marker": marker, "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
             panel.plot([x for x, _ in values], [y for _, y in values], label=label, **style)

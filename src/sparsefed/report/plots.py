@@ -77,7 +77,7 @@ def curves_figure(columns: Columns, metrics: Sequence[str]) -> Any:
     """The picture of `plot_curves` without its title; columns without a run are left out."""
     columns = {column: curves for column, curves in columns.items() if curves} or columns
     shown = _present(columns, metrics) or _present(columns, ACCURACIES) or ["test_accuracy"]
-    if max(map(len, columns.values())) <= MOST_LINES:
+    if len(_names(columns)) <= MOST_LINES:
         return _together(columns, shown)
     return _apart(columns, shown)
 
@@ -90,6 +90,15 @@ def _present(columns: Columns, metrics: Sequence[str]) -> list[str]:
     ]
 
 
+def _names(columns: Columns) -> dict[str, str]:
+    """Every run's name, and what decides its color."""
+    found = dict[str, str]()
+    for curves in columns.values():
+        for curve in curves:
+            found.setdefault(curve.name, curve.defense)
+    return found
+
+
 def _together(columns: Columns, metrics: list[str]) -> Any:
     """Metrics below each other and columns beside each other; with one column the metrics stand in a row."""
     single = len(columns) == 1
@@ -97,16 +106,21 @@ def _together(columns: Columns, metrics: list[str]) -> Any:
     figure = blank_figure(1.4 + (4.3 if single else 3.1) * across, 0.9 + 2.9 * down)
     panels = figure.subplots(down, across, squeeze=False, sharex=True)
     last = _last_round(columns)
+    names = _names(columns)
+    looks = dict(zip(names, styles(names.values()), strict=True))
+    drawn = dict[str, Any]()
     for row, metric in enumerate(metrics):
         limits = _limits(columns, metric)
         for place, (name, curves) in enumerate(columns.items()):
             panel = panels[0, row] if single else panels[row, place]
-            ends = _lines(panel, curves, metric)
+            for curve in curves:
+                drawn.setdefault(curve.name, _line(panel, curve, metric, looks[curve.name]))
             panel.set_ylim(limits)
             if single:
                 panel_title(panel, heading(metric), 40)
                 if row == len(metrics) - 1:
-                    end_labels(panel, ends)
+                    ends = _ends(curves, metric)
+                    end_labels(panel, [(*end, run, looks[run][0]) for run, end in ends.items()])
             elif row == 0:
                 panel_title(panel, name)
             round_axis(panel, last)
@@ -116,51 +130,47 @@ def _together(columns: Columns, metrics: list[str]) -> Any:
             panels[row, 0].set_ylabel(wrapped(heading(metric), 28))
     first = next(iter(columns.values()))
     if not single or len(_ends(first, metrics[-1])) < len(first):
-        legend(figure, panels[0, 0].get_lines(), [curve.name for curve in first])
+        legend(figure, [drawn[name] for name in names], list(names))
     return figure
 
 
 def _apart(columns: Columns, metrics: list[str]) -> Any:
     """A panel per run, four in a row, for each metric; lines are the columns, and gray what the others do."""
-    names = list(dict.fromkeys(curve.name for curves in columns.values() for curve in curves))
+    names = _names(columns)
     down = -(-len(names) // 4)
     figure = blank_figure(11, (1.2 + 1.5 * down) * len(metrics))
     last = _last_round(columns)
     parts = figure.subfigures(len(metrics), 1, squeeze=False)[:, 0]
-    first: Any = None
+    drawn = dict[str, Any]()
     for part, metric in zip(parts, metrics, strict=True):
         panels = part.subplots(down, 4, squeeze=False, sharex=True, sharey=True)
         for panel, name in zip(panels.flat, names, strict=False):
             for curve in next(iter(columns.values())):
                 panel.plot(*curve.points(metric), color=GRAY, lw=0.6, alpha=0.6, zorder=1)
-            own = [curve for curves in columns.values() for curve in curves if curve.name == name]
-            _lines(panel, own, metric)
+            own = [next((curve for curve in curves if curve.name == name), None) for curves in columns.values()]
+            looks = styles(names[name] if curve is None else curve.defense for curve in own)
+            for column, curve, look in zip(columns, own, looks, strict=True):
+                if curve is not None:
+                    drawn.setdefault(column, _line(panel, curve, metric, look))
             panel_title(panel, name, 27)
             panel.set_ylim(_limits(columns, metric))
             round_axis(panel, last)
             panel.set_xlabel("")
-            first = first or panel
         for panel in panels.flat[len(names) :]:
             panel.remove()
         part.supylabel(heading(metric))
         part.supxlabel("round")
     if len(columns) > 1:
-        lines = first.get_lines()[-len(columns) :]
-        legend(figure, lines, list(columns))
+        legend(figure, [drawn[column] for column in columns], list(columns))
     return figure
 
 
-def _lines(panel: Any, curves: Sequence[Curve], metric: str) -> list[tuple[float, float, str, str]]:
-    """Draw the runs of a panel; gives the ends of their lines."""
-    looks = list(styles(curve.defense for curve in curves))
-    for curve, (color, dashes) in zip(curves, looks, strict=True):
-        rounds, values = curve.points(metric)
-        marker = "o" if len(rounds) == 1 else ""
-        panel.plot(rounds, values, color=color, ls=dashes, marker=marker, lw=1.8)
-    ends = _ends(curves, metric)
-    return [
-        (*ends[curve.name], curve.name, looks[i][0]) for i, curve in enumerate(curves) if curve.name in ends
-    ]
+def _line(panel: Any, curve: Curve, metric: str, look: tuple[str, str]) -> Any:
+    """Draw one run in a panel, in its color and dashes."""
+    rounds, values = curve.points(metric)
+    marker = "o" if len(rounds) == 1 else ""
+    (line,) = panel.plot(rounds, values, color=look[0], ls=look[1], marker=marker, lw=1.8)
+    return line
 
 
 def _ends(curves: Sequence[Curve], metric: str) -> dict[str, tuple[float, float]]:
