@@ -6,6 +6,7 @@ Seconds are not compared.
 """
 
 import argparse
+import itertools
 import random
 import re
 import shlex
@@ -35,10 +36,11 @@ class Line(NamedTuple):
 
 
 def made_by(page: str) -> Table:
-    """The table that a page was made from, by the command in its last line."""
-    found = re.findall(r"by `(sparsefed (?:table|figure) .+?)`\.", page)
+    """The table that a page was made from, by the command in its last line or in a block of its own."""
+    command = r"(sparsefed (?:table|figure) .+?)"
+    found = re.findall(rf"by `{command}`\.", page) or re.findall(rf"```bash\n{command}\n```", page)
     if not found:
-        raise SpecError("expected a page that ends with the command that made it, found none")
+        raise SpecError("expected a page with the command that made it, found none")
     parser = argparse.ArgumentParser()
     parser.add_argument("kind")
     parser.add_argument("what")
@@ -50,11 +52,15 @@ def made_by(page: str) -> Table:
 
 def lines(page: str) -> list[Line]:
     """The lines of the first table of a page."""
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", text)[1:-1]]
-        for text in page.splitlines()
-        if text.startswith("|")
-    ]
+    table = itertools.takewhile(
+        lambda text: text.startswith("|"),
+        itertools.dropwhile(lambda text: not text.startswith("|"), page.splitlines()),
+    )
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", text)[1:-1]] for text in table]
+    if not rows or "n" not in rows[0]:
+        raise SpecError(
+            f"expected a table of runs, with a column `n`, found {rows[0] if rows else 'no table'}"
+        )
     heads, _, *body = rows
     names = sum(not head for head in heads)
     return [

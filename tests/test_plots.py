@@ -36,7 +36,9 @@ def test_a_run_that_only_a_later_column_has_is_in_the_legend_and_looks_the_same_
     others: int,
 ) -> None:
     rest = [Curve(f"other {line}", "Median", ROWS) for line in range(others)]
-    clip, krum, tuned = (Curve(name, rule, ROWS) for name, rule in [("a", "Mean"), ("b", "Krum"), ("c", "Mean")])
+    clip, krum, tuned = (
+        Curve(name, rule, ROWS) for name, rule in [("a", "Mean"), ("b", "Krum"), ("c", "Mean")]
+    )
     columns = {"one": [clip, *rest], "two": [tuned, krum, *rest]}
     figure = plots.curves_figure(columns, ACCURACIES)
     (legend,) = figure.legends

@@ -50,3 +50,23 @@ def test_another_number_than_the_published_one_is_told(page: Path, capsys: pytes
     page.write_text(page.read_text().replace("± ", "± 9"))
     assert published.main([str(page), "--lines", "1", "--seed", "0"]) == 1
     assert "found " in capsys.readouterr().out
+
+
+def test_a_command_in_a_block_of_its_own_is_found_and_other_tables_are_not_read(
+    page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    command = "```bash\nsparsefed table t.toml --set rounds=4\n```"
+    page.write_text(
+        "\n".join(
+            ["# A page", "", *table, "", command, "", "| round | attack |", "| --- | --- |", "| 1 | 2 |"]
+        )
+    )
+    assert published.main([str(page), "--lines", "1", "--seed", "0"]) == 0
+    assert "the same" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["no table", "| a | b |\n| --- | --- |\n| 1 | 2 |"])
+def test_a_page_without_a_table_of_runs_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(published.SpecError, match="column `n`, found"):
+        published.lines(text)

@@ -147,7 +147,9 @@ def _apart(columns: Columns, metrics: list[str]) -> Any:
         for panel, name in zip(panels.flat, names, strict=False):
             for curve in next(iter(columns.values())):
                 panel.plot(*curve.points(metric), color=GRAY, lw=0.6, alpha=0.6, zorder=1)
-            own = [next((curve for curve in curves if curve.name == name), None) for curves in columns.values()]
+            own = [
+                next((curve for curve in curves if curve.name == name), None) for curves in columns.values()
+            ]
             looks = styles(names[name] if curve is None else curve.defense for curve in own)
             for column, curve, look in zip(columns, own, looks, strict=True):
                 if curve is not None:
