@@ -194,7 +194,14 @@ class Dense(Updates):
 
     def stacked(self, other: "Dense", raw_norms: PerClient) -> "Dense":
         """These updates and then the others, which have the norms `raw_norms`."""
-        return Dense(torch.cat([self.rows(), other.rows()]), raw_norms=raw_norms)
+        dtype = torch.promote_types(self.dtype, other.dtype)
+        both = self.matrix.new_empty((self.count + other.count, self.size), dtype=dtype)
+        for part, place in ((self, both[: self.count]), (other, both[self.count :])):
+            if part.factors is None:
+                place.copy_(part.matrix)
+            else:
+                torch.mul(part.matrix, part.factors.to(part.matrix)[:, None], out=place)
+        return Dense(both, raw_norms=raw_norms)
 
     def as_dense(self) -> "Dense":
         return self
