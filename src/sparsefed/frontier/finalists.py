@@ -12,7 +12,7 @@ LOSSES = (2.0, 5.0, 1.0, 0.5)
 
 
 class Finalist(NamedTuple):
-    """Settings that the search found best for one allowed loss."""
+    """Settings that the search found best, for one allowed loss or in balance."""
 
     study: Study
     rank: int
@@ -21,14 +21,19 @@ class Finalist(NamedTuple):
 
 
 def finalists_of(study: Study, best: float) -> list[Finalist]:
-    """For every allowed loss the settings that hold most, each once."""
+    """For every allowed loss the settings that hold most, and those with the best balance; each once.
+
+    Where none keep within any loss, as with many compromised clients, the balance decides alone: test
+    accuracy minus the worst attack's success.
+    """
     done = study.finished()
     front = [item for item, keep in zip(done, pareto([m.values for _, m in done]), strict=True) if keep]
     picked: list[tuple[dict, Measured]] = []
     for loss in LOSSES:
         within = [item for item in front if item[1].test_accuracy >= best - loss]
-        fallback = max(front, key=lambda item: item[1].test_accuracy, default=None)
-        pick = min(within, key=lambda item: item[1].worst_attack_accuracy, default=fallback)
-        if pick is not None and pick not in picked:
-            picked.append(pick)
-    return [Finalist(study, rank, *pick) for rank, pick in enumerate(picked)]
+        if within:
+            picked.append(min(within, key=lambda item: item[1].worst_attack_accuracy))
+    if front:
+        picked.append(max(front, key=lambda item: item[1].balance))
+    each = [pick for place, pick in enumerate(picked) if pick not in picked[:place]]
+    return [Finalist(study, rank, *pick) for rank, pick in enumerate(each)]

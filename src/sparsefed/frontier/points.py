@@ -31,6 +31,11 @@ class Measured(NamedTuple):
         """What a frontier weighs: test accuracy, and the worst attack's success."""
         return self.test_accuracy, self.worst_attack_accuracy
 
+    @property
+    def balance(self) -> float:
+        """What is left of the test accuracy when the worst attack's success is taken off."""
+        return self.test_accuracy - self.worst_attack_accuracy
+
 
 class Point(NamedTuple):
     """One setting of one defense, as reported."""

@@ -66,12 +66,16 @@ def _reported(plan: Plan, final: Finalist, seed: int, horizon: int, attack: str)
 def _point(plan: Plan, place: int, final: Finalist, found: Found) -> Point:
     goal, study = final.study.goal, final.study
 
-    def at(horizon: int) -> Measured | None:
-        whole = [
-            (seed, results)
+    def whole(horizon: int) -> dict[int, Measured]:
+        """By seed, what has been run against every attack."""
+        return {
+            seed: measured(goal, results, (seed,))
             for seed in plan.seeds
             if len(results := found.get((place, seed, horizon), {})) == 1 + len(goal.attacks)
-        ]
-        return averaged(measured(goal, results, (seed,)) for seed, results in whole)
+        }
 
-    return Point(goal.name, study.share, study.defense, final.settings, final.searched, at(1), at(2))
+    once, twice = whole(1), whole(2)
+    if both := once.keys() & twice.keys():  # means over different seeds are not compared
+        once, twice = ({seed: each[seed] for seed in plan.seeds if seed in both} for each in (once, twice))
+    reported, doubled = averaged(once.values()), averaged(twice.values())
+    return Point(goal.name, study.share, study.defense, final.settings, final.searched, reported, doubled)
