@@ -52,8 +52,9 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
     parts.append(
         "Percent. *At a loss of …*: the least success of the worst attack among the points whose test\n"
         "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
-        "twice the rounds, ? where the budget did not reach. A point that falls when the rounds are doubled\n"
-        "is marked *delays*. *Searched* is what the search saw on its own seed, targeted points and\n"
+        "twice the rounds, ? where the budget did not reach. *Best balance*: the point with the most test\n"
+        "accuracy left when the worst attack's success is taken off. A point that falls when the rounds are\n"
+        "doubled is marked *delays*. *Searched* is what the search saw on its own seed, targeted points and\n"
         "validation split.\n\n"
         f"By {code(command)}.\n"
     )
@@ -113,21 +114,18 @@ def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
 
 def _held(points: list[Point], best: float) -> str:
     losses = sorted(LOSSES)
-    heads = ["defense", *(f"at a loss of {loss:g}" for loss in losses)]
+    heads = ["defense", *(f"at a loss of {loss:g}" for loss in losses), "best balance: test / attack"]
     lines = []
     for defense in dict.fromkeys(point.defense for point in points):
         cells = [plain(defense)]
+        own = [(p, p.reported) for p in points if p.defense == defense and p.reported is not None]
         for loss in losses:
-            within = [
-                point
-                for point in points
-                if point.defense == defense
-                and point.reported is not None
-                and point.reported.test_accuracy >= best - loss
-            ]
-            least = min(within, key=lambda point: point.reported.worst_attack_accuracy, default=None)  # type: ignore[union-attr]
-            cells.append("–" if least is None else _arrow(least))
-        lines.append(cells)
+            within = [each for each in own if each[1].test_accuracy >= best - loss]
+            least = min(within, key=lambda each: each[1].worst_attack_accuracy, default=None)
+            cells.append("–" if least is None else _arrow(least[0]))
+        balanced = max(own, key=lambda each: each[1].balance, default=None)
+        shown = "–" if balanced is None else f"{balanced[1].test_accuracy:.1f} / {_arrow(balanced[0])}"
+        lines.append([*cells, shown])
     return grid(heads, lines, texts=1, last="---:")
 
 
