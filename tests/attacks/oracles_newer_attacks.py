@@ -24,7 +24,7 @@ def z_max(n: int, m: int) -> float:
 
 
 def largest(allowed: Callable[[float], bool]) -> float:
-    """Shejwalkar and Houmansadr, Algorithm 1: halved steps towards the largest γ that is allowed."""
+    """Shejwalkar and Houmansadr, Algorithm 1: halved steps toward the largest γ that is allowed."""
     gamma, step, success = 1e3, 500.0, 0.0
     while step > 1e-10:
         if allowed(gamma):

@@ -70,7 +70,7 @@ def descend(oracle, lrs, poison, k=None, momentum=0.0, *, stiffness=0.0):
     """Final models and γ of every round, for `poison` `[rounds, models, params]` added to the mean update.
 
     With k the server is SparseFed, without it the plain mean; both as in the listings.
-    `stiffness` is the anchor's, which pulls towards the initial model, 0.
+    `stiffness` is the anchor's, which pulls toward the initial model, 0.
     """
     params = torch.zeros_like(poison[0])
     velocity, error, gammas = torch.zeros_like(params), torch.zeros_like(params), []

@@ -64,7 +64,7 @@ class Method(Spec, family=True):
     """Whether `learn` uses what colluders share, and not broadcasts alone."""
 
     def check(self, objective: Objective) -> None:
-        """Raises `ValueError` where the objective gives this method nothing to work towards."""
+        """Raises `ValueError` where the objective gives this method nothing to work toward."""
 
     def init(self, params: Vector) -> Any:
         """The attacker's memory before the first round: a NamedTuple of tensors."""

@@ -2,7 +2,7 @@
 
 Honest updates vanish once their points are fitted, hostile ones never do, so without an anchor the attack's
 share of the model grows with the rounds, whatever the rule. A pull λη(θ − θ₀) bounds it for all rounds; see
-`docs/anchor.md`. Weight decay towards the initial model is known from transfer learning (L2-SP: Li et al.,
+`docs/anchor.md`. Weight decay toward the initial model is known from transfer learning (L2-SP: Li et al.,
 2018); here it is the server's, after the rule, so that clients need not know of it.
 """
 

@@ -15,7 +15,7 @@ _PART = 1 << 20
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Vectors of ℓ2 norm at most `norm`, in multiples of a power of two, rounded towards zero.
+    """Vectors of ℓ2 norm at most `norm`, in multiples of a power of two, rounded toward zero.
 
     Rounding never makes a vector longer, and moves it by at most √d · 2^(1 − bits) · `norm`.
     """

@@ -1,4 +1,4 @@
-"""An attack made for the anchor: compute the model that can be held forever, and keep pulling towards it.
+"""An attack made for the anchor: compute the model that can be held forever, and keep pulling toward it.
 
 Under an anchor the model settles where honest updates, hostile ones and the pull balance. The attackers play
 those rounds ahead on their own devices' data and send, in every round, the direction to where they end:
@@ -20,7 +20,7 @@ __all__ = ["Equilibrium", "Target"]
 
 
 class Target(NamedTuple):
-    """What the attackers remember: the model they pull towards."""
+    """What the attackers remember: the model they pull toward."""
 
     params: Vector
     """θ*, their latest guess."""
@@ -29,7 +29,7 @@ class Target(NamedTuple):
 
 
 class Equilibrium(Colluding):
-    """Pull towards the model that the federation would come to rest at.
+    """Pull toward the model that the federation would come to rest at.
 
     With auxiliary points the attackers want those; untargeted, they climb the loss of their own clean data.
     """

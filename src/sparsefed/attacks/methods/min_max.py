@@ -1,6 +1,6 @@
 """Min-Max and Min-Sum: as far as the honest updates' own distances allow (Shejwalkar, Houmansadr, NDSS 2021).
 
-The largest multiple is found in closed form; the paper halves steps towards it.
+The largest multiple is found in closed form; the paper halves steps toward it.
 """
 
 from abc import abstractmethod

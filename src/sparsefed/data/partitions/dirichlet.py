@@ -19,7 +19,7 @@ class Dirichlet(SizedPartition):
     """
 
     alpha: PositiveFloat
-    """α: towards 0 each client has one class, towards ∞ each has the mix of the whole set."""
+    """α: toward 0 each client has one class, toward ∞ each has the mix of the whole set."""
 
     def split(self, train: Split, classes: int, seed: int) -> Population:
         labels = class_labels(self, train)
