@@ -434,4 +434,4 @@ def test_what_was_only_searched_is_neither_ranked_nor_drawn_but_said(tmp_path: P
     page = markdown(plan(), points, "sparsefed frontier x.toml")
     assert "The budget ended first: 1 point could not be reported (searched)." in page
     plot_frontier(plan(defenses={"searched": CLIP, "reported": CLIP}), points, tmp_path / "f.svg")
-    assert "searched (not reported)" in (tmp_path / "f.svg").read_text()
+    assert "not reported: searched" in (tmp_path / "f.svg").read_text()

@@ -27,6 +27,7 @@ class Pool:
         while True:
             for name, experiment in queue:
                 assert name not in busy, "two runs of one name"
+                assert experiment.digest() not in {other.digest() for _, other in busy.values()}
                 seconds = 20.0 if isinstance(experiment.defense, sf.SparseFed) else 1.0
                 busy[name] = (self.now + seconds, experiment)
                 self.worked[type(experiment.defense).__name__] += int(seconds)

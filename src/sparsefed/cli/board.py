@@ -77,7 +77,9 @@ def leaderboard(
     keep_memory()
     shares = {"compromised": compromised} if compromised else {}
     board = read_plan(spec, tuple(set_), Leaderboard, **shares)
-    asked = list(entries(board, [] if points is None else read_points(points)))
+    known = [] if points is None else read_points(points)
+    board = board.settled(known)
+    asked = list(entries(board, known))
     cells = [entry.cell for entry in asked]
     found = run_before(cells, runs)
     left = [cell for cell in cells if cell.name not in found]

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 __all__ = [
+    "CrashError",
     "DataError",
     "NoDataError",
     "RunError",
@@ -60,6 +61,10 @@ class UpdateError(SparseFedError):
 
 class RunError(SparseFedError):
     """A run folder is of another version, damaged, in use, or cannot be written."""
+
+
+class CrashError(RunError):
+    """Code of the user's own, most likely, ended a run with an exception."""
 
 
 for _error in (SparseFedError, SpecError, DataError, UpdateError, RunError):

@@ -183,10 +183,7 @@ class _Work:
         """What the attack reaches with so many clients, in percent."""
         wanted = self.goals(compromised / self.clients)[goal]
         result = simulate(server.experiment.but(attack=self.attack_on(server, wanted, attack)), self.runs)
-        if result["outcome"] == "diverged":
-            return 100.0
-        accuracy, hit = result["test_accuracy_rest"], result["attack_accuracy"]
-        return wanted.damage(accuracy or 0.0, hit, server.test_accuracy)
+        return wanted.success(attack, result, server.test_accuracy)
 
     def taken(self, found: Audit, server: Server) -> Taken | None:
         """The classes that the best attack on chosen points takes; None where examples have no class."""

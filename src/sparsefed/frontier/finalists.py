@@ -1,11 +1,11 @@
 """What a search hands to the report: for every allowed loss, the settings that hold most."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparsefed.frontier.points import Measured, pareto
 from sparsefed.frontier.study import Study
 
-__all__ = ["LOSSES", "Finalist", "finalists_of"]
+__all__ = ["LOSSES", "Finalist", "best_of", "finalists_of"]
 
 LOSSES = (2.0, 5.0, 1.0, 0.5)
 """Points of test accuracy below the best unattacked run that a defense may cost, the most telling first."""
@@ -20,20 +20,36 @@ class Finalist(NamedTuple):
     searched: Measured
 
 
+Found = tuple[dict[str, Any], Measured]
+"""Settings, and what a search measured of them."""
+
+
 def finalists_of(study: Study, best: float) -> list[Finalist]:
     """For every allowed loss the settings that hold most, and those with the best balance; each once.
 
     Where none keep within any loss, as with many compromised clients, the balance decides alone: test
     accuracy minus the worst attack's success.
     """
-    done = study.finished()
-    front = [item for item, keep in zip(done, pareto([m.values for _, m in done]), strict=True) if keep]
-    picked: list[tuple[dict, Measured]] = []
-    for loss in LOSSES:
-        within = [item for item in front if item[1].test_accuracy >= best - loss]
-        if within:
-            picked.append(min(within, key=lambda item: item[1].worst_attack_accuracy))
-    if front:
-        picked.append(max(front, key=lambda item: item[1].balance))
-    each = [pick for place, pick in enumerate(picked) if pick not in picked[:place]]
+    front = _front(study)
+    picked = [_within(front, best - loss) for loss in LOSSES]
+    picked.append(max(front, key=lambda item: item[1].balance, default=None))
+    each = [pick for place, pick in enumerate(picked) if pick is not None and pick not in picked[:place]]
     return [Finalist(study, rank, *pick) for rank, pick in enumerate(each)]
+
+
+def best_of(study: Study, best: float, loss: float) -> Found | None:
+    """The settings that hold most at an allowed loss; the most accurate where none keep within it."""
+    front = _front(study)
+    return _within(front, best - loss) or max(front, key=lambda item: item[1].test_accuracy, default=None)
+
+
+def _front(study: Study) -> list[Found]:
+    """The settings that no others beat in both accuracies."""
+    done = study.finished()
+    return [item for item, keep in zip(done, pareto([m.values for _, m in done]), strict=True) if keep]
+
+
+def _within(front: list[Found], least: float) -> Found | None:
+    """Of the settings with such a test accuracy the one that holds most."""
+    there = [item for item in front if item[1].test_accuracy >= least]
+    return min(there, key=lambda item: item[1].worst_attack_accuracy, default=None)

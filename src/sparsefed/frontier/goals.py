@@ -24,10 +24,11 @@ from sparsefed.attacks import (
 from sparsefed.core.errors import SpecError
 from sparsefed.data import Dataset
 from sparsefed.federation.experiment import Experiment
+from sparsefed.runs.record import Row
 
-__all__ = ["Goal", "chosen", "goals_of"]
+__all__ = ["GOALS", "Goal", "chosen", "goals_of"]
 
-CHOSEN_POINTS, BACKDOOR, UNTARGETED = "chosen points", "backdoor", "untargeted"
+GOALS = CHOSEN_POINTS, BACKDOOR, UNTARGETED = "chosen points", "backdoor", "untargeted"
 _DESCENT = PGD(epochs=5, batch_size=50, local_lr=0.2)
 _PATCH = 3
 
@@ -38,9 +39,15 @@ class Goal(NamedTuple):
     name: str
     attacks: dict[str, Attack]
 
-    def damage(self, accuracy: float, attack_accuracy: float | None, unattacked: float) -> float:
-        """The attack's success in percent: attack accuracy, or the test accuracy it destroyed."""
-        return max(unattacked - accuracy, 0.0) if attack_accuracy is None else attack_accuracy
+    def success(self, attack: str, result: Row, unattacked: float) -> float:
+        """What an attack reached, in percent: attack accuracy, or the test accuracy it destroyed.
+
+        A run that diverged is the attacker's.
+        """
+        if self.attacks[attack].objective.has_points:
+            hit = 100.0 if result["outcome"] == "diverged" else result.get("attack_accuracy")
+            return hit or 0.0
+        return max(unattacked - (result.get("test_accuracy_rest") or 0.0), 0.0)
 
 
 def goals_of(experiment: Experiment, dataset: Dataset, compromised: float) -> dict[str, Goal]:

@@ -14,8 +14,8 @@ from sparsefed.core.merge import Tree
 from sparsefed.core.spec import Spec
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
-from sparsefed.frontier.goals import Goal, chosen
-from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.goals import GOALS, Goal, chosen
+from sparsefed.frontier.plan import DEFENSES, Plan, with_settings
 from sparsefed.frontier.points import Measured, averaged, measured
 from sparsefed.frontier.roster import every_attack
 from sparsefed.frontier.study import searches_in
@@ -67,6 +67,34 @@ class Leaderboard(Plan):
         """Settings stand as they are: nothing has to be searchable."""
         for defense in self.defenses:
             self.experiment(defense)
+        if self.attacks and self.only:
+            raise SpecError("expected `only` or `[attacks]`, found both", ["only"])
+        if unknown := self.attacks.keys() - set(GOALS):
+            raise SpecError(f"expected {', '.join(GOALS)}, found {', '.join(sorted(unknown))}", ["attacks"])
+
+    def settled(self, points: Sequence[Row]) -> "Leaderboard":
+        """Without the usual defenses that have no settings yet, neither of their own nor a frontier's point.
+
+        Raises `SpecError` where none is left.
+        """
+        known = {point["defense"] for point in points}
+        left_out = [
+            name
+            for name, tree in self.defenses.items()
+            if tree == DEFENSES.get(name)
+            and name not in known
+            and any(knob.share_of for knob in self.searchable(name).values())
+        ]
+        if not left_out:
+            return self
+        kept = {name: tree for name, tree in self.defenses.items() if name not in left_out}
+        why = f"{', '.join(left_out)} {'have' if len(left_out) > 1 else 'has'} no settings yet"
+        if not kept:
+            raise SpecError(f"expected `[defenses]`, or `--points` of a frontier, found neither: {why}")
+        note = (
+            f"{self.note}\n\nLeft out, since {why}: `sparsefed frontier --json` finds them, for `--points`."
+        )
+        return self.but(defenses=kept, note=note.strip())
 
 
 class Entry(NamedTuple):
@@ -95,10 +123,11 @@ class Standing(NamedTuple):
 
 
 def read_points(path: Path) -> list[Row]:
-    """The points that `sparsefed frontier --json` printed."""
+    """The points that `sparsefed frontier --json` printed, as far as they were reported."""
     try:
         points = json.loads(path.read_bytes())
-        return [{key: point[key] for key in POINT} for point in points]
+        found = [{key: point[key] for key in POINT} for point in points]
+        return [point for point in found if point["test_accuracy"] is not None]
     except (OSError, ValueError, TypeError, KeyError) as problem:
         found = f"{type(problem).__name__}: {problem}"
         raise SpecError(
@@ -153,11 +182,12 @@ def _as_asked(board: Leaderboard, goal: Goal, share: float) -> Goal:
 
 
 def tuned(points: Sequence[Row], defense: str, goal: str, share: float) -> dict[str, Any]:
-    """The settings of a frontier's point for a defense; none where it has no point for the goal.
+    """The settings of a frontier's point for a defense: the goal's, else another goal's; none without any.
 
     Of those at the nearest share, the one whose test accuracy is farthest above its worst attack's success.
     """
-    mine = [point for point in points if (point["defense"], point["goal"]) == (defense, goal)]
+    own = [point for point in points if point["defense"] == defense]
+    mine = [point for point in own if point["goal"] == goal] or own
     nearest = min((abs(point["compromised"] - share) for point in mine), default=0.0)
     there = [point for point in mine if abs(point["compromised"] - share) == nearest]
     best = max(there, key=lambda point: point["test_accuracy"] - point["worst_attack_accuracy"], default=None)
@@ -195,8 +225,8 @@ def _standing(goal: Goal, share: float, name: str, runs: Mapping[int, Mapping[st
     for attack in goal.attacks:
         parts = [
             measured(goal._replace(attacks={attack: goal.attacks[attack]}), by, (seed,)).worst_attack_accuracy
-            for seed, by in rows.items()
-            if attack in by and "" in by
+            for seed, by in (whole or rows).items()  # the same seeds as in the ranking, where it has any
+            if attack in by and "" in by and by[""]["outcome"] == "trained"
         ]
         success[attack] = sum(parts) / len(parts) if parts else None
     found = averaged(measured(goal, by, (seed,)) for seed, by in whole.items())

@@ -42,9 +42,10 @@ def leaderboard_page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-FOOT = """Percent, means over the seeds. *Unattacked* and *test* are test accuracies; *test* is the lowest
+FOOT = """Percent, means over n seeds. *Unattacked* and *test* are test accuracies; *test* is the lowest
 under any attack of the goal, without the points attacked. An attack's success is its attack accuracy, or for
-an untargeted one the test accuracy that it destroyed. A defense is ranked by its worst attack."""
+an untargeted one the test accuracy that it destroyed. A defense is ranked by its worst attack; one that does
+not learn when nobody attacks has lost. n is the number of seeds that have all runs."""
 
 
 def _groups(standings: Sequence[Standing]) -> dict[tuple[str, float], list[Standing]]:
@@ -58,12 +59,13 @@ def _ranking(group: Sequence[Standing]) -> str:
     lines = []
     for each in group:
         found = each.found
-        cells = ["–"] * 4
+        cells = ["–"] * 4 + ["0"]
         if found is not None:
             numbers = (found.unattacked, found.test_accuracy, found.worst_attack_accuracy)
-            cells = [*(f"{number:.1f}" for number in numbers), plain(found.worst_attack)]
+            by = plain(found.worst_attack) if found.unattacked else "did not learn"
+            cells = [*(f"{number:.1f}" for number in numbers), by, str(len(found.seeds))]
         lines.append([plain(each.defense), *cells])
-    return grid(["defense", "unattacked", "test", "worst success", "by"], lines, texts=1)
+    return grid(["defense", "unattacked", "test", "worst success", "by", "n"], lines, texts=1)
 
 
 def _matrix(group: Sequence[Standing]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sparsefed.core.errors import SparseFedError
+from sparsefed.core.errors import CrashError, SparseFedError, SpecError, UpdateError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
@@ -62,7 +62,7 @@ class Ledger:
         self.runs = searches_in(runs)
         self.cluster = cluster
         self.problem = ""
-        """What the last run that failed said."""
+        """What the last settings that cannot be run said."""
         self.study_of: dict[str, Study] = {}
         storage = storage_in(runs, plan)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
@@ -86,6 +86,12 @@ class Ledger:
         runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
         return Budget(sum(runs), sum(seconds))
 
+    @property
+    def searched(self) -> Budget:
+        """The part of `spent` that went into searching."""
+        runs, seconds = zip(*(study.searched for study in self.studies), strict=True)
+        return Budget(sum(runs), sum(seconds))
+
     def best(self, study: Study) -> float:
         """The best unattacked test accuracy of any defense in the same search."""
         peers = [
@@ -104,23 +110,41 @@ class Ledger:
     def done(
         self, offer: Callable[[], Task | None], searching: bool = False
     ) -> Iterator[tuple[str, Row | None]]:
-        """Results as they come, None for settings that cannot be run; keeps account of the budget."""
-        begun, free = dict[str, float](), set[str]()
+        """Results as they come, None for settings that cannot be run; keeps account of the budget.
+
+        Tasks with the same experiment are one run. Raises what else ends a run, such as a full disk: the same
+        command resumes it.
+        """
+        begun, free, alike = dict[str, float](), set[str](), dict[str, list[str]]()
 
         def watched() -> Task | None:
-            if (task := offer()) is not None:
-                begun[task[0]] = time.monotonic()
-                if self.cached(task[1]):
-                    free.add(task[0])
-            return task
+            while (task := offer()) is not None:
+                key, experiment = task
+                begun[key] = time.monotonic()
+                same = alike.setdefault(experiment.digest(), [])
+                same.append(key)
+                if len(same) > 1 or self.cached(experiment):
+                    free.add(key)
+                if len(same) == 1:
+                    return task
+            return None
 
         where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
-        for key, outcome in run_each(_Offers(watched), self.runs, **where):
-            seconds = time.monotonic() - begun.pop(key)
-            self.study_of.pop(key).charge(key not in free, seconds, searching)
-            if failed := isinstance(outcome, SparseFedError):
-                self.problem = f"; {key}: {outcome}"
-            yield key, None if failed else outcome
+        try:
+            for first, outcome in run_each(_Offers(watched), self.runs, **where):
+                digest = next(digest for digest, keys in alike.items() if first in keys)
+                refused = isinstance(outcome, SpecError | UpdateError | CrashError)
+                if isinstance(outcome, SparseFedError) and not refused:
+                    raise outcome
+                for key in alike.pop(digest):
+                    seconds = time.monotonic() - begun.pop(key)
+                    self.study_of.pop(key).charge(key not in free, seconds, searching)
+                    if refused:
+                        self.problem = f"; {key}: {outcome}"
+                    yield key, None if refused else outcome
+        finally:
+            for key, start in begun.items():  # stopped: the time is spent, the runs will be run on
+                self.study_of.pop(key).charge(0, time.monotonic() - start, searching)
 
     def cached(self, experiment: Experiment) -> bool:
         """Whether this has been run."""

@@ -7,16 +7,21 @@ from sparsefed.core.text import amount
 from sparsefed.core.toml import to_toml
 from sparsefed.frontier.finalists import LOSSES
 from sparsefed.frontier.plan import Plan
-from sparsefed.frontier.points import Measured, Point, pareto
+from sparsefed.frontier.points import FALLEN, Measured, Point, pareto
 from sparsefed.frontier.tune import Tuned
-from sparsefed.report.colors import MARKERS, styles
-from sparsefed.report.figures import blank_figure, save
+from sparsefed.report.colors import GRAY, MARKERS, styles
+from sparsefed.report.figures import blank_figure, save, wrapped
 from sparsefed.report.markdown import code, grid, image, plain
 from sparsefed.report.plots import kind_of
 
 __all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows", "tried"]
 
 
+_VERDICTS = {
+    "holds": "it holds",
+    "delays": "it only delays the attack",
+    "broken": "the attack has won at the first horizon already",
+}
 _ARROW = {"arrowstyle": "->", "lw": 0.8}
 
 
@@ -39,12 +44,17 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         parts.append(plan.note.strip() + "\n")
     if plan.only:
         parts.append(tried(plan) + "\n")
-    for (goal, share), group in _groups(points).items():
-        best = max((point.reported or point.searched).unattacked for point in group)
+    for (goal, share), group in _asked(plan, points).items():
+        alone = [point.reported.unattacked for point in group if point.reported is not None]
+        best = max(alone, default=0.0)
         parts.append(f"### Goal: {goal}, {100 * share:g} % of the clients compromised\n")
-        parts.append(f"Best unattacked test accuracy: {best:.1f} %.\n")
-        parts.append(_held(group, best) + "\n")
-        parts.append(_points(group) + "\n")
+        if alone:
+            parts.append(f"Best unattacked test accuracy: {best:.1f} %.\n")
+        if group:
+            parts.append(_held(group, best) + "\n")
+            parts.append(_points(group) + "\n")
+        if missing := _missing(plan, group):
+            parts.append(f"No setting was tried to its end of: {plain(', '.join(missing))}.\n")
         if left := [point for point in group if point.reported is None]:
             names = ", ".join(dict.fromkeys(plain(point.defense) for point in left))
             missing = f"{amount(len(left), 'point')} could not be reported ({names})"
@@ -53,9 +63,10 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         "Percent. *At a loss of …*: the least success of the worst attack among the points whose test\n"
         "accuracy under attack stays within so many points of the best unattacked run; after the arrow with\n"
         "twice the rounds, ? where the budget did not reach. *Best balance*: the point with the most test\n"
-        "accuracy left when the worst attack's success is taken off. A point that falls when the rounds are\n"
-        "doubled is marked *delays*. *Searched* is what the search saw on its own seed, targeted points and\n"
-        "validation split.\n\n"
+        "accuracy left when the worst attack's success is taken off. A point *holds*; it *delays* if it\n"
+        "falls when the rounds are doubled; it is *broken* where the attack has more than\n"
+        f"{FALLEN:g} % before that.\n"
+        "*Searched* is what the search saw on its own seed, targeted points and validation split.\n\n"
         f"By {code(command)}.\n"
     )
     return "\n".join(parts)
@@ -82,7 +93,7 @@ def answer(tuned: Tuned) -> str:
         f"seeds: {len(found.seeds)}",
     ]
     if point.doubled is not None:
-        verdict = "it only delays the attack" if point.delays else "it holds"
+        verdict = _VERDICTS[point.verdict]
         lines.append(
             f"  twice the rounds: {point.doubled.test_accuracy:.1f} % / "
             f"{point.doubled.worst_attack_accuracy:.1f} %: {verdict}"
@@ -110,6 +121,18 @@ def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
     for point in points:
         groups.setdefault((point.goal, point.compromised), []).append(point)
     return groups
+
+
+def _asked(plan: Plan, points: list[Point]) -> dict[tuple[str, float], list[Point]]:
+    """The points of every goal and share that the plan asks for, also where there are none."""
+    found = _groups(points)
+    asked = [(goal, share) for share in plan.shares() for goal in dict.fromkeys(plan.goals)]
+    return {key: found.get(key, []) for key in [*asked, *(key for key in found if key not in asked)]}
+
+
+def _missing(plan: Plan, points: list[Point]) -> list[str]:
+    """The plan's defenses that have no point."""
+    return [name for name in plan.defenses if name not in {point.defense for point in points}]
 
 
 def _held(points: list[Point], best: float) -> str:
@@ -152,7 +175,7 @@ def _points(points: list[Point]) -> str:
     for point in points:
         shown = point.reported
         settings = ", ".join(f"{key} {value}" for key, value in point.settings.items())
-        mark = {True: "delays", False: "", None: "not run at twice the rounds"}[point.delays]
+        marks = [point.verdict, "" if point.doubled else "not run at twice the rounds"]
         lines.append(
             [
                 plain(point.defense),
@@ -161,7 +184,7 @@ def _points(points: list[Point]) -> str:
                 _pair(point.doubled),
                 _pair(point.searched),
                 str(0 if shown is None else len(shown.seeds)),
-                mark,
+                ", ".join(filter(None, marks)),
             ]
         )
     return grid(heads, lines, texts=2)
@@ -186,18 +209,19 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
     groups = _groups(points)
     figure = blank_figure(1.5 + 4.2 * len(groups), 4.2)
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
-    names = list(dict.fromkeys(point.defense for point in points))
+    names = list(plan.defenses)
     kinds = [kind_of(plan.experiment(name)) for name in names]
-    reported = {point.defense for point in points if point.reported is not None}
     for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
+        absent: list[str] = []
         for name, (color, dashes) in zip(names, styles(kinds), strict=True):
             mine = [point for point in group if point.defense == name]
             own = sorted((p.reported.values, p.doubled) for p in mine if p.reported is not None)
             values = [value for value, _ in own]
-            label = name if name in reported else f"{name} (not reported)"
             marker = MARKERS[dashes]
             style = {"marker": marker, "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
-            panel.plot([x for x, _ in values], [y for _, y in values], label=label, **style)
+            panel.plot([x for x, _ in values], [y for _, y in values], label=name, **style)
+            if not own:
+                absent.append(name)
             for now, doubled in own:
                 if doubled is not None:
                     later = doubled.values
@@ -205,6 +229,9 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
                     panel.annotate("", later, now, arrowprops=_ARROW | {"color": color})
         panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
         panel.grid(alpha=0.3)
+        if absent:
+            told = wrapped(f"not reported: {', '.join(absent)}", 44)
+            panel.text(0.02, 0.98, told, transform=panel.transAxes, va="top", fontsize="x-small", color=GRAY)
     panels[0].set_ylabel("worst attack's success, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     save(figure, path)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparsefed.core.errors import SpecError
 from sparsefed.core.knobs import Knob, knobs_of
@@ -126,10 +126,35 @@ class Plan(Spec):
         }
         return {key: value for key, value in found.items() if isinstance(value, int | float)}
 
+    @model_validator(mode="after")
+    def _each_seed_once(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"`seeds`: expected each seed once, found {self.seeds}")
+        return self
+
     def check(self) -> None:
         """Raises `SpecError` for a defense that cannot be, or cannot be searched."""
         for defense in self.defenses:
             self.searchable(defense)
+            fixed, known = self.defenses[defense].get("fixed", []), knobs_of(self.experiment(defense))
+            if not isinstance(fixed, list) or (set(fixed) - known.keys() and fixed != _NEVER_FORGETS):
+                with origin_of(self).about("defenses", defense):
+                    raise SpecError(
+                        f"expected a list of knobs ({', '.join(known)}), found {fixed!r}", ["fixed"]
+                    )
+        if self.vary:
+            self._check_grid()
+
+    def _check_grid(self) -> None:
+        """Raises `SpecError` where no defense has the keys of the grid."""
+        problems = []
+        for defense in self.defenses:
+            try:
+                with_settings(self.experiment(defense), next(self.grid()))
+            except SpecError as problem:
+                problems.append(problem)
+        if len(problems) == len(self.defenses):
+            raise problems[0]
 
     def shares(self) -> list[float]:
         """The shares of compromised clients to study, the smallest first."""

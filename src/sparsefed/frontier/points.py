@@ -59,16 +59,23 @@ class Point(NamedTuple):
         before, after = self.reported.worst_attack_accuracy, self.doubled.worst_attack_accuracy
         return after > before and (after - before > CREEP or before <= FALLEN < after)
 
+    @property
+    def verdict(self) -> str:
+        """Whether it `holds`, `delays`, or is `broken` at the first horizon already; empty if not known."""
+        if self.reported is not None and self.reported.worst_attack_accuracy > FALLEN:
+            return "broken"
+        return {None: "", True: "delays", False: "holds"}[self.delays]
+
     def to_dict(self, best: bool) -> Row:
         """The point for machines."""
-        found = self.reported or self.searched
+        found = dict.fromkeys(Measured._fields) if self.reported is None else self.reported._asdict()
         return {
             "defense": self.defense,
             "settings": self.settings,
             "goal": self.goal,
             "compromised": self.compromised,
-            **found._asdict(),
-            "seeds": list(found.seeds),
+            **found,
+            "seeds": list(found["seeds"] or ()),
             "pareto": best,
             "delays": self.delays,
             "searched": self.searched._asdict() | {"seeds": list(self.searched.seeds)},
@@ -82,22 +89,19 @@ def measured(goal: Goal, results: Mapping[str, Row], seeds: tuple[int, ...]) -> 
     """One seed's results, `""` being the unattacked run, as far as they are there.
 
     What is missing counts for nothing, so values of a trial under way are bounds: the test accuracy can
-    only fall, the attack's success only rise.
+    only fall, the attack's success only rise. Settings that do not learn when nobody attacks have lost.
     """
-    learned = results[""]["outcome"] == "trained"  # no better than one label for all is worth nothing
-    plain = results[""].get("test_accuracy") or 0.0 if learned else 0.0
+    if results[""]["outcome"] != "trained":  # no better than one label for all
+        return Measured(0.0, 0.0, "none", 100.0, seeds)
+    plain = results[""].get("test_accuracy") or 0.0
     test, worst, name = plain, 0.0, "none"
     for attack in goal.attacks:
         if (result := results.get(attack)) is None:
             continue
-        accuracy = result.get("test_accuracy_rest") or 0.0
-        hit = result.get("attack_accuracy")
-        if result["outcome"] == "diverged":
-            hit = None if hit is None else 100.0
-        damage = goal.damage(accuracy, hit, plain)
-        test = min(test, accuracy)
-        if damage > worst or name == "none":
-            worst, name = damage, attack
+        test = min(test, result.get("test_accuracy_rest") or 0.0)
+        success = goal.success(attack, result, plain)
+        if success > worst or name == "none":
+            worst, name = success, attack
     return Measured(plain, test, name, worst, seeds)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sparsefed.core.errors import SpecError
 from sparsefed.core.text import amount
 from sparsefed.frontier.budget import SEARCHED, Budget, least
-from sparsefed.frontier.finalists import finalists_of
+from sparsefed.frontier.finalists import LOSSES, best_of
 from sparsefed.frontier.ledger import Ledger, Progress, Task
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import Point
@@ -50,16 +50,17 @@ def frontier(  # noqa: PLR0917
 def searched(
     plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
 ) -> Generator[Progress, None, dict[str, Choice]]:
-    """Search only: the settings of each defense that hold most at the first of `LOSSES`.
+    """Search only: of each defense the settings that hold most at the first of `LOSSES`.
 
-    A defense without a setting that was tried to its end is left out. Raises `SpecError` where all are.
+    Where none keep within it, the most accurate. A defense without a setting that was tried to its end is
+    left out. Raises `SpecError` where all are.
     """
     ledger = Ledger(plan, runs, budget, jobs, threads)
     yield from _search(ledger, share=1.0)
     return {
-        study.defense: Choice(final.settings, study.tried)
+        study.defense: Choice(best[0], study.tried)
         for study in ledger.studies
-        for final in finalists_of(study, ledger.best(study))[:1]
+        if (best := best_of(study, ledger.best(study), LOSSES[0])) is not None
     }
 
 
@@ -77,10 +78,11 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
         return None if first is None else first.ask()
 
     def offer() -> Task | None:
-        while limit.left(ledger.spent) > 0 and (trial := next_trial()) is not None:
+        while limit.left(ledger.searched) > 0 and (trial := next_trial()) is not None:
             try:
                 name, experiment = trial.next()
-            except SpecError:
+            except SpecError as problem:
+                ledger.problem = f"; {ledger.name(trial.study)}: {problem}"
                 trial.give_up()
                 continue
             key = f"{ledger.name(trial.study)}, setting {trial.number + 1}, {name or 'unattacked'}"
@@ -95,13 +97,13 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
             trial.give_up()
         elif not trial.record(result):
             waiting.append(trial)
-        yield Progress(share * (1 - limit.left(ledger.spent)), key)
+        yield Progress(share * (1 - limit.left(ledger.searched)), key)
     if not any(study.finished() for study in ledger.studies):
         runs = 1 + len(ledger.studies[0].goal.attacks)
         raise SpecError(
             f"budget: expected enough for one setting, which takes {amount(runs, 'run')}; "
             f"found {ledger.budget}; the search, {100 * share:g} % of it, ended after "
-            f"{amount(round(ledger.spent.runs), 'run')} in {ledger.spent.seconds:.0f} s{ledger.problem}"
+            f"{amount(round(ledger.searched.runs), 'run')} in {ledger.searched.seconds:.0f} s{ledger.problem}"
         )
 
 

@@ -16,7 +16,7 @@ from sparsefed.runs.record import Row
 
 __all__ = ["Question", "Study", "Trial", "searches_in", "storage_in"]
 
-_SETTINGS, _RESULTS = "settings", "measured"
+_SETTINGS, _RESULTS, _KNOBS = "settings", "measured", "knobs"
 _STARTUP = 8
 """Trials before the sampler learns from what was found."""
 _SPREAD = 1 / 8
@@ -68,11 +68,13 @@ class Study:
         self.base = for_search(plan.experiment(defense))
         tried = f" | {', '.join(goal.attacks)}" if plan.only else ""
         name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}{tried}"
-        self._study = optuna.create_study(
-            study_name=name, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
-        )
+        self._study = _study_of(name, storage, sorted(self.knobs))
         self._set_sampler()
-        self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
+        running = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
+        self._interrupted = [trial for trial in running if _SETTINGS in trial.user_attrs]
+        for trial in running:
+            if _SETTINGS not in trial.user_attrs:  # stopped while it was drawn
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def _set_sampler(self) -> None:
         import optuna
@@ -174,6 +176,20 @@ class Study:
         done = [trial for trial in self._trials() if _RESULTS in trial.user_attrs and trial.values]
         seeds = (self.base.seed,)
         return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
+
+
+def _study_of(name: str, storage: Any, knobs: list[str]) -> Any:
+    """Optuna's study of that name in which exactly these knobs are turned: others were not fixed then."""
+    import optuna
+
+    for full in (name, f"{name} | {', '.join(knobs)}"):
+        study = optuna.create_study(
+            study_name=full, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
+        )
+        if study.user_attrs.get(_KNOBS, knobs) == knobs:
+            break
+    study.set_user_attr(_KNOBS, knobs)
+    return study
 
 
 class Trial:

@@ -122,10 +122,10 @@ def _closest(plan: Plan, points: list[Point], runs: Path) -> str:
     return f"the best of {amount(len(points), 'setting')} was {best}, at {found[best]:.1f} % test accuracy"
 
 
-def _rank(point: Point) -> tuple[bool, float]:
-    """What does not merely delay first, then the least success of the worst attack at either horizon."""
-    worst = [m.worst_attack_accuracy for m in (point.reported, point.doubled) if m is not None]
-    return point.delays is not False, max(worst)
+def _rank(point: Point) -> tuple[bool, bool, float]:
+    """What holds, then what only delays; of each, the least success of the worst attack at any horizon."""
+    worst = max(m.worst_attack_accuracy for m in (point.reported, point.doubled) if m is not None)
+    return point.verdict == "broken", point.verdict != "holds", worst
 
 
 def _worst(plan: Plan, choice: Point) -> Attack:

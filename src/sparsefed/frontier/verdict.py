@@ -17,6 +17,8 @@ _WORDS = {
 }
 
 
+_WORTH_SAYING = 1.0
+"""Certificates for less than this percentage of the test points are no comfort."""
 _SUCCESS = (
     f"An attack succeeds where more than {FALLEN:g} % of the targeted examples get the attacker's label, or, "
     f"if it is untargeted, where it destroys more than {FALLEN:g} points of test accuracy."
@@ -123,12 +125,15 @@ def _called(server: Server) -> str:
 
 
 def _certified(audit: Audit, file: str) -> str:
-    held = {m: share for m, share in audit.certified.accuracy.items() if share > 0}
+    held = {m: share for m, share in audit.certified.accuracy.items() if share >= _WORTH_SAYING}
     if held:
         m, share = max(held.items())
         clients, kept = amount(m, "compromised client"), f"{share:.0f} % of the test points"
         return f"Certified: whatever {clients} may do, {kept} stay correctly classified."
-    reason = audit.certified.reason or "no test point is certified against a single compromised client"
+    few = (
+        f"fewer than {_WORTH_SAYING:g} % of the test points are certified against a single compromised client"
+    )
+    reason = audit.certified.reason or few
     where = "" if file else " with the experiment in FILE, which `--out` writes"
     votes = f"`sparsefed certify {file or 'FILE'} --groups 10`{where}"
     return f"Nothing is certified: {reason}. Votes among models of groups certify any experiment: {votes}."

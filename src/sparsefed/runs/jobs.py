@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from sparsefed.core.allocator import keep_large_blocks
-from sparsefed.core.errors import RunError, SparseFedError, located
+from sparsefed.core.errors import CrashError, RunError, SparseFedError, located
 from sparsefed.core.interrupts import interruptible, postponed
 from sparsefed.core.places import beside, look_beside
 from sparsefed.federation.experiment import Experiment
@@ -84,7 +84,7 @@ def attempted(run: Callable[[], Row]) -> Outcome:
     except SparseFedError as problem:
         return problem
     except Exception as problem:  # in code of the user's own, most likely: the other runs go on
-        return RunError(located(problem))
+        return CrashError(located(problem))
 
 
 class _Worker:
