@@ -140,7 +140,7 @@ def test_a_leaderboard_of_usual_defenses_needs_settings_and_takes_a_point_for_ev
     [
         ({"seeds": [0, 0]}, r"expected each seed once, found \[0, 0\]"),
         ({"vary": {"clip.nrm": [1, 2]}}, "clip.nrm"),
-        ({"defenses": {"clip": CLIP | {"fixed": ["clip.nrm"]}}}, r"expected a list of knobs.*found \['clip.nrm'\]"),
+        ({"defenses": {"clip": CLIP | {"fixed": ["clip.nrm"]}}}, r"a list of knobs.*found \['clip.nrm'\]"),
         ({"defenses": {"clip": CLIP | {"fixed": "clip.norm"}}}, "expected a list of knobs"),
     ],
 )  # fmt: skip
