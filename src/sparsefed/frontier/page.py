@@ -10,7 +10,7 @@ from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import FALLEN, Measured, Point, pareto
 from sparsefed.frontier.tune import Tuned
 from sparsefed.report.colors import GRAY, MARKERS, styles
-from sparsefed.report.figures import blank_figure, save, wrapped
+from sparsefed.report.figures import blank_figure, percent_limits, save, wrapped
 from sparsefed.report.markdown import code, grid, image, plain
 from sparsefed.report.plots import kind_of
 
@@ -22,6 +22,8 @@ _VERDICTS = {
     "delays": "it only delays the attack",
     "broken": "the attack has won at the first horizon already",
 }
+_ACROSS = 3
+"""Panels in a row."""
 _ARROW = {"arrowstyle": "->", "lw": 0.8}
 
 
@@ -207,11 +209,13 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
     Hollow markers are the same points at twice the rounds.
     """
     groups = _groups(points)
-    figure = blank_figure(1.5 + 4.2 * len(groups), 4.2)
-    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    across = min(len(groups), _ACROSS)
+    down = -(-len(groups) // across)
+    figure = blank_figure(1.5 + 4.2 * across, 4.2 * down)
+    panels = figure.subplots(down, across, squeeze=False)
     names = list(plan.defenses)
     kinds = [kind_of(plan.experiment(name)) for name in names]
-    for panel, ((goal, share), group) in zip(panels, groups.items(), strict=True):
+    for panel, ((goal, share), group) in zip(panels.flat, groups.items(), strict=False):
         absent: list[str] = []
         for name, (color, dashes) in zip(names, styles(kinds), strict=True):
             mine = [point for point in group if point.defense == name]
@@ -228,10 +232,15 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
                     panel.plot(*later, marker, mfc="none", color=color, ms=6)
                     panel.annotate("", later, now, arrowprops=_ARROW | {"color": color})
         panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
+        shown = [each for point in group for each in (point.reported, point.doubled) if each is not None]
+        panel.set_ylim(percent_limits(each.worst_attack_accuracy for each in shown))
         panel.grid(alpha=0.3)
         if absent:
             told = wrapped(f"not reported: {', '.join(absent)}", 44)
             panel.text(0.02, 0.98, told, transform=panel.transAxes, va="top", fontsize="x-small", color=GRAY)
-    panels[0].set_ylabel("worst attack's success, %")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("worst attack's success, %")
+    for panel in panels.flat[len(groups) :]:
+        panel.remove()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     save(figure, path)
