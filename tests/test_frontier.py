@@ -19,7 +19,8 @@ from sparsefed.data.holdout import Holdout
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import SEARCHED, Budget, least
 from sparsefed.frontier.goals import goals_of
-from sparsefed.frontier.page import answer, as_toml, markdown, plot_frontier, rows
+from sparsefed.frontier.page import answer, as_toml, markdown, rows
+from sparsefed.frontier.picture import plot_frontier
 from sparsefed.frontier.plan import Plan, for_search, read_plan
 from sparsefed.frontier.points import Measured, Point, dominated, pareto
 from sparsefed.frontier.search import frontier

@@ -15,7 +15,8 @@ from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import Goal
 from sparsefed.frontier.leaderboard import Leaderboard, read_points, standings, tuned
 from sparsefed.frontier.leaderboard_page import leaderboard_page
-from sparsefed.frontier.page import answer, markdown, plot_frontier, rows
+from sparsefed.frontier.page import answer, markdown, rows
+from sparsefed.frontier.picture import plot_frontier
 from sparsefed.frontier.points import Measured, Point, measured
 from sparsefed.frontier.search import frontier
 from sparsefed.frontier.tune import Tuned, _rank

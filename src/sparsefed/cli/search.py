@@ -82,7 +82,8 @@ def frontier(
 
     """
     from sparsefed.frontier.budget import Budget
-    from sparsefed.frontier.page import markdown, plot_frontier, rows
+    from sparsefed.frontier.page import markdown, rows
+    from sparsefed.frontier.picture import plot_frontier
     from sparsefed.frontier.plan import read_plan
     from sparsefed.frontier.search import frontier as search
     from sparsefed.report.progress import followed

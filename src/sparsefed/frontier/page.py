@@ -1,20 +1,16 @@
 """A frontier as a page: what each defense holds at a given price, its points, and a picture."""
 
-from pathlib import Path
 from typing import Any
 
 from sparsefed.core.text import amount
 from sparsefed.core.toml import to_toml
 from sparsefed.frontier.finalists import LOSSES
 from sparsefed.frontier.plan import Plan
-from sparsefed.frontier.points import FALLEN, Measured, Point, pareto
+from sparsefed.frontier.points import FALLEN, Measured, Point, grouped, pareto
 from sparsefed.frontier.tune import Tuned
-from sparsefed.report.colors import GRAY, MARKERS, styles
-from sparsefed.report.figures import blank_figure, percent_limits, save, wrapped
 from sparsefed.report.markdown import code, grid, image, plain
-from sparsefed.report.plots import kind_of
 
-__all__ = ["answer", "as_toml", "markdown", "plot_frontier", "rows", "tried"]
+__all__ = ["answer", "as_toml", "markdown", "rows", "tried"]
 
 
 _VERDICTS = {
@@ -22,15 +18,12 @@ _VERDICTS = {
     "delays": "it only delays the attack",
     "broken": "the attack has won at the first horizon already",
 }
-_ACROSS = 3
-"""Panels in a row."""
-_ARROW = {"arrowstyle": "->", "lw": 0.8}
 
 
 def rows(points: list[Point]) -> list[dict[str, Any]]:
     """The points for machines, each marked if it was reported and no other point of its question beats it."""
     best: dict[int, bool] = {}
-    for group in _groups(points).values():
+    for group in grouped(points).values():
         there = [(point, point.reported.values) for point in group if point.reported is not None]
         keeps = pareto([values for _, values in there])
         best |= {id(point): keep for (point, _), keep in zip(there, keeps, strict=True)}
@@ -118,16 +111,9 @@ def as_toml(tuned: Tuned, command: str) -> str:
     return f"{head}\n{whole}\n# The worst attack found. Without these signs, the file tests itself:\n{test}"
 
 
-def _groups(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
-    groups: dict[tuple[str, float], list[Point]] = {}
-    for point in points:
-        groups.setdefault((point.goal, point.compromised), []).append(point)
-    return groups
-
-
 def _asked(plan: Plan, points: list[Point]) -> dict[tuple[str, float], list[Point]]:
     """The points of every goal and share that the plan asks for, also where there are none."""
-    found = _groups(points)
+    found = grouped(points)
     asked = [(goal, share) for share in plan.shares() for goal in dict.fromkeys(plan.goals)]
     return {key: found.get(key, []) for key in [*asked, *(key for key in found if key not in asked)]}
 
@@ -201,46 +187,3 @@ def _numbers(found: Measured | None) -> list[str]:
 
 def _pair(found: Measured | None) -> str:
     return "–" if found is None else f"{found.test_accuracy:.1f} / {found.worst_attack_accuracy:.1f}"
-
-
-def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
-    """Worst attack success against test accuracy of what was reported, never of the search's own numbers.
-
-    Hollow markers are the same points at twice the rounds.
-    """
-    groups = _groups(points)
-    across = min(len(groups), _ACROSS)
-    down = -(-len(groups) // across)
-    figure = blank_figure(1.5 + 4.2 * across, 4.2 * down)
-    panels = figure.subplots(down, across, squeeze=False)
-    names = list(plan.defenses)
-    kinds = [kind_of(plan.experiment(name)) for name in names]
-    for panel, ((goal, share), group) in zip(panels.flat, groups.items(), strict=False):
-        absent: list[str] = []
-        for name, (color, dashes) in zip(names, styles(kinds), strict=True):
-            mine = [point for point in group if point.defense == name]
-            own = sorted((p.reported.values, p.doubled) for p in mine if p.reported is not None)
-            values = [value for value, _ in own]
-            marker = MARKERS[dashes]
-            style = {"marker": marker, "ls": dashes, "color": color, "lw": 1.5, "ms": 5}
-            panel.plot([x for x, _ in values], [y for _, y in values], label=name, **style)
-            if not own:
-                absent.append(name)
-            for now, doubled in own:
-                if doubled is not None:
-                    later = doubled.values
-                    panel.plot(*later, marker, mfc="none", color=color, ms=6)
-                    panel.annotate("", later, now, arrowprops=_ARROW | {"color": color})
-        panel.set(title=f"{goal}, {100 * share:g} % compromised", xlabel="test accuracy, %")
-        shown = [each for point in group for each in (point.reported, point.doubled) if each is not None]
-        panel.set_ylim(percent_limits(each.worst_attack_accuracy for each in shown))
-        panel.grid(alpha=0.3)
-        if absent:
-            told = wrapped(f"not reported: {', '.join(absent)}", 44)
-            panel.text(0.02, 0.98, told, transform=panel.transAxes, va="top", fontsize="x-small", color=GRAY)
-    for panel in panels[:, 0]:
-        panel.set_ylabel("worst attack's success, %")
-    for panel in panels.flat[len(groups) :]:
-        panel.remove()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
-    save(figure, path)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sparsefed.frontier.goals import Goal
 from sparsefed.runs.record import Row
 
-__all__ = ["Measured", "Point", "dominated", "pareto"]
+__all__ = ["Measured", "Point", "dominated", "grouped", "pareto"]
 
 FALLEN, CREEP = 20.0, 10.0
 """At doubled rounds a defense has fallen above this attack accuracy, or when it rose by more than this."""
@@ -129,3 +129,11 @@ def dominated(values: tuple[float, float], others: Iterable[tuple[float, float]]
 def pareto(values: list[tuple[float, float]]) -> list[bool]:
     """Which of some (test accuracy, attack success) are on the frontier."""
     return [not dominated(value, values) for value in values]
+
+
+def grouped(points: list[Point]) -> dict[tuple[str, float], list[Point]]:
+    """Points by goal and share of compromised clients, in the order they come."""
+    groups: dict[tuple[str, float], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.goal, point.compromised), []).append(point)
+    return groups
