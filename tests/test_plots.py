@@ -52,6 +52,18 @@ def test_a_run_that_only_a_later_column_has_is_in_the_legend_and_looks_the_same_
         assert drawn == set(looks)
 
 
+@pytest.mark.parametrize("lines", [1, 8], ids=["together", "apart"])
+@pytest.mark.parametrize("apart", [50.0, 1.0])
+def test_panels_of_one_metric_have_one_scale_that_shows_every_column(lines: int, apart: float) -> None:
+    columns = {
+        name: [Curve(str(line), "Mean", [{"round": 1, "loss": loss}]) for line in range(lines)]
+        for name, loss in (("one", 0.1), ("two", 0.1 * apart))
+    }
+    figure = plots.curves_figure(columns, ["loss"])
+    ((low, high),) = {panel.get_ylim() for panel in figure.axes}
+    assert low < 0.1 <= 0.1 * apart < high
+
+
 @pytest.mark.parametrize("name", ["$x_1$", "_hidden", "[bold]", "a | b", "名前", "\\frac{", "100 %"])
 def test_names_are_drawn_as_they_are(tmp_path: Path, name: str):
     named = [Curve(name, "Krum", ROWS), Curve("other", "Mean", ROWS)]

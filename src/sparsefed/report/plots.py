@@ -180,12 +180,14 @@ def _ends(curves: Sequence[Curve], metric: str) -> dict[str, tuple[float, float]
     return {name: (rounds[-1], values[-1]) for name, (rounds, values) in found.items() if rounds}
 
 
-def _limits(columns: Columns, metric: str) -> tuple[float, float] | None:
-    """One pair for all panels of a percentage; each panel's own for other numbers."""
-    if "accuracy" not in metric:
-        return None
+def _limits(columns: Columns, metric: str) -> tuple[float, float]:
+    """One pair for all panels of a metric, so that they can be compared."""
     values = [value for curves in columns.values() for curve in curves for value in curve.points(metric)[1]]
-    return percent_limits(values)
+    if "accuracy" in metric:
+        return percent_limits(values)
+    low, high = min(values), max(values)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
 
 
 def _last_round(columns: Columns) -> int:
