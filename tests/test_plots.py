@@ -4,12 +4,12 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from PIL import Image
 
 from sparsefed.core.errors import RunError
 from sparsefed.report import plots
-from sparsefed.report.colors import DASHES, PALETTE, color_of, styles
+from sparsefed.report.colors import BLACK, DASHES, PALETTE, color_of, styles
 from sparsefed.report.figures import blank_figure, end_labels, percent_limits
 from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
 
@@ -100,15 +100,14 @@ def test_limits_show_all_data_and_at_least_ten_points(values: list[float]):
     assert all(low <= value <= high for value in values)
 
 
+@example(["Mean"] * 5 + ["SparseFed"])
 @given(st.lists(st.sampled_from(["Mean", "SparseFed", "Krum", "my:Rule"]), max_size=20))
 def test_no_two_lines_of_a_picture_look_alike(defenses: list[str]):
     looks = list(styles(defenses))
-    assert len(looks) == len(defenses)
-    for name in set(defenses):
-        own = [look for look, other in zip(looks, defenses, strict=True) if other == name]
-        assert len(set(own)) == len(own)
-        if len(own) <= len(DASHES):
-            assert {color for color, _ in own} <= {color_of(name), *PALETTE}
+    assert len(set(looks)) == len(looks) == len(defenses)
+    own = [color_of(name) for name in defenses]
+    assert [color for color, _ in looks] == own or max(map(own.count, own)) > len(DASHES)
+    assert {color for color, _ in looks} <= {*own, *PALETTE}
 
 
 def test_a_defense_has_one_color_in_every_picture():
@@ -121,6 +120,31 @@ def test_a_defense_keeps_its_color_where_every_run_has_a_panel_of_its_own():
     figure = plots._apart(columns, ["test_accuracy"])
     lines = figure.subfigs[0].axes[0].get_lines()[-2:]
     assert [line.get_color() for line in lines] == [color_of(name) for name in columns]
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_a_column_has_its_dashes_in_every_panel_and_in_a_legend_without_the_color_of_a_defense(count: int):
+    rules = ["Mean", "Krum", "Median", "SparseFed", "Bulyan", "FetchSGD", "TrimmedMean"]
+    columns = {
+        f"column {place}": [Curve(rule, rule, ROWS) for rule in rules[place:] + rules[:place]]
+        for place in range(count)
+    }
+    figure = plots.curves_figure(columns, ["test_accuracy"])
+    handles = [handle for legend in figure.legends for handle in legend.legend_handles]
+    patterns = [handle._unscaled_dash_pattern for handle in handles]
+    assert len(set(map(str, patterns))) == count
+    assert {handle.get_color() for handle in handles} == {BLACK}
+    for rule, panel in zip(rules, figure.axes, strict=True):
+        lines = panel.get_lines()[-count:]
+        assert {line.get_color() for line in lines} == {color_of(rule)}
+        assert [line._unscaled_dash_pattern for line in lines] == patterns
+
+
+def test_behind_each_of_many_runs_stand_only_some_of_the_others():
+    for lines in (12, 13, 40):
+        figure = plots.curves_figure({"": curves(lines)}, ["test_accuracy"])
+        counts = {len(panel.get_lines()) for panel in figure.axes}
+        assert counts <= set(range(7, 14))
 
 
 def test_names_of_several_lines_at_the_ends_of_curves_do_not_overlap() -> None:

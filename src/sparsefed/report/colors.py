@@ -1,8 +1,10 @@
 """One color per defense, the same in every picture, told apart by color-blind readers too (Okabe and Ito)."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-__all__ = ["ANCHORED", "BLACK", "GRAY", "MARKERS", "PALETTE", "UNDEFENDED", "color_of", "styles"]
+__all__ = ["ANCHORED", "BLACK", "GRAY", "MARKERS", "PALETTE", "UNDEFENDED", "color_of", "dashes", "styles"]
 
 BLACK, GRAY = "#000000", "#9a9a9a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#5E3C99")
@@ -43,18 +45,21 @@ def color_of(defense: str) -> str:
     return known or PALETTE[sum(defense.encode()) % len(PALETTE)]
 
 
+def dashes(place: int) -> Any:
+    """The dashes of a column by its place: one dash and ever more dots after the first four."""
+    return DASHES[place] if place < len(DASHES) else (0, (6.0, 2.0) + (1.0, 2.0) * (place - 2))
+
+
 def styles(defenses: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Color and dashes for the lines of a picture: each defense's color, dashes for those that share it.
 
     Where more lines share one than there are dashes, as in a table of attacks on one rule, color follows
-    the order instead.
+    the order of all lines instead.
     """
-    names = list(defenses)
-    shared: dict[str, int] = {}
-    for place, name in enumerate(names):
-        color = color_of(name)
-        nth = shared[color] = shared.get(color, -1) + 1
-        if sum(color_of(other) == color for other in names) <= len(DASHES):
-            yield color, DASHES[nth]
-        else:
+    colors = [color_of(name) for name in defenses]
+    crowded = max(Counter(colors).values(), default=0) > len(DASHES)
+    for place, color in enumerate(colors):
+        if crowded:
             yield PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+        else:
+            yield color, DASHES[colors[:place].count(color)]

@@ -11,7 +11,7 @@ from sparsefed.defenses.choose_k import least_k
 from sparsefed.federation.experiment import Experiment
 from sparsefed.protocol.anchors import Unanchored
 from sparsefed.protocol.clips import Unclipped
-from sparsefed.report.colors import ANCHORED, GRAY, PALETTE, UNDEFENDED, styles
+from sparsefed.report.colors import ANCHORED, BLACK, GRAY, PALETTE, UNDEFENDED, color_of, dashes, styles
 from sparsefed.report.figures import (
     blank_figure,
     end_labels,
@@ -31,6 +31,8 @@ __all__ = ["ACCURACIES", "Curve", "curves_figure", "kind_of", "plot_curves", "pl
 ACCURACIES = ("test_accuracy", "attack_accuracy")
 MOST_LINES = 6
 """More lines than these in one panel cannot be told apart: each gets a panel of its own."""
+MOST_GRAY = 12
+"""How many lines stand behind each of those at most."""
 
 
 def kind_of(experiment: Experiment) -> str:
@@ -66,7 +68,7 @@ def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, text: str)
     """Each metric over the rounds, a panel per column and a line per run; `path` names the format.
 
     Metrics that no run has over the rounds are left out; if none is left, the accuracies are drawn. With
-    many runs each has a panel of its own, with the others in gray behind it.
+    many runs each has a panel of its own, with some of the others in gray behind it.
     """
     figure = curves_figure(columns, metrics)
     title(figure, text)
@@ -135,27 +137,27 @@ def _together(columns: Columns, metrics: list[str]) -> Any:
 
 
 def _apart(columns: Columns, metrics: list[str]) -> Any:
-    """A panel per run, four in a row, for each metric; lines are the columns, and gray what the others do."""
+    """A panel per run, four in a row, for each metric; dashes are the columns, and gray what others do."""
+    from matplotlib.lines import Line2D
+
     names = _names(columns)
     down = -(-len(names) // 4)
     figure = blank_figure(11, (1.2 + 1.5 * down) * len(metrics))
     last = _last_round(columns)
     parts = figure.subfigures(len(metrics), 1, squeeze=False)[:, 0]
-    drawn = dict[str, Any]()
+    others = _some(next(iter(columns.values())))
     for part, metric in zip(parts, metrics, strict=True):
+        limits = _limits(columns, metric)
         panels = part.subplots(down, 4, squeeze=False, sharex=True, sharey=True)
         for panel, name in zip(panels.flat, names, strict=False):
-            for curve in next(iter(columns.values())):
+            for curve in others:
                 panel.plot(*curve.points(metric), color=GRAY, lw=0.6, alpha=0.6, zorder=1)
-            own = [
-                next((curve for curve in curves if curve.name == name), None) for curves in columns.values()
-            ]
-            looks = styles(names[name] if curve is None else curve.defense for curve in own)
-            for column, curve, look in zip(columns, own, looks, strict=True):
-                if curve is not None:
-                    drawn.setdefault(column, _line(panel, curve, metric, look))
+            for place, curves in enumerate(columns.values()):
+                for curve in curves:
+                    if curve.name == name:
+                        _line(panel, curve, metric, (color_of(curve.defense), dashes(place)))
             panel_title(panel, name, 27)
-            panel.set_ylim(_limits(columns, metric))
+            panel.set_ylim(limits)
             round_axis(panel, last)
             panel.set_xlabel("")
         for panel in panels.flat[len(names) :]:
@@ -163,11 +165,17 @@ def _apart(columns: Columns, metrics: list[str]) -> Any:
         part.supylabel(heading(metric))
         part.supxlabel("round")
     if len(columns) > 1:
-        legend(figure, [drawn[column] for column in columns], list(columns))
+        handles = [Line2D([], [], color=BLACK, ls=dashes(place)) for place in range(len(columns))]
+        legend(figure, handles, list(columns))
     return figure
 
 
-def _line(panel: Any, curve: Curve, metric: str, look: tuple[str, str]) -> Any:
+def _some(curves: Sequence[Curve]) -> Sequence[Curve]:
+    """At most `MOST_GRAY` of the runs, evenly chosen."""
+    return curves[:: -(-len(curves) // MOST_GRAY) or 1]
+
+
+def _line(panel: Any, curve: Curve, metric: str, look: tuple[str, Any]) -> Any:
     """Draw one run in a panel, in its color and dashes."""
     rounds, values = curve.points(metric)
     marker = "o" if len(rounds) == 1 else ""
