@@ -12,6 +12,7 @@ from sparsefed.report import plots
 from sparsefed.report.colors import BLACK, DASHES, PALETTE, color_of, styles
 from sparsefed.report.figures import blank_figure, end_labels, percent_limits
 from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
+from sparsefed.runs.results import METRICS
 
 ROWS = [
     {"round": t, "test_accuracy": 50.0 + t, "attack_accuracy": None if t < 3 else 9.0} for t in range(1, 9)
@@ -85,6 +86,16 @@ def test_only_metrics_that_were_measured_get_a_panel(monkeypatch: pytest.MonkeyP
         ["attack accuracy (ASR), %", "test accuracy, %"],
     ]
     assert {tick % 1 for panel in kept[2].axes for tick in panel.get_xticks()} == {0.0}
+
+
+def test_what_rows_hold_otherwise_than_the_table_is_not_drawn():
+    row = {"round": 1, "skipped": "too few", "rejected": 2, "compromised": 1, "seconds_server": 0.1}
+    row |= {"loss": 1.0, "twin_test_accuracy": 90.0, "test_accuracy": None}
+    curve = Curve("run", "Mean", [row])
+    drawn = [metric for metric in (*METRICS, "accuracy_by_class") if curve.points(metric)[0]]
+    assert drawn == ["loss", "twin_test_accuracy"]
+    figure = plots.curves_figure({"": [curve]}, ["skipped", "rejected", "loss"])
+    assert [panel.get_title() for panel in figure.axes] == ["loss"]
 
 
 def test_a_picture_that_cannot_be_written_is_one_clear_error(tmp_path: Path):

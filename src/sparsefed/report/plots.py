@@ -9,6 +9,7 @@ import numpy as np
 from sparsefed.defenses import Mean
 from sparsefed.defenses.choose_k import least_k
 from sparsefed.federation.experiment import Experiment
+from sparsefed.federation.metrics import Evaluation
 from sparsefed.protocol.anchors import Unanchored
 from sparsefed.protocol.clips import Unclipped
 from sparsefed.report.colors import ANCHORED, BLACK, GRAY, PALETTE, UNDEFENDED, color_of, dashes, styles
@@ -56,8 +57,9 @@ class Curve(NamedTuple):
         return cls(name, kind_of(experiment), rows)
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
-        """Rounds and values where the metric was measured."""
-        looks = [row for row in self.rows if row.get(metric) is not None]
+        """Rounds and values where the metric was measured; what a table counts or adds up has none."""
+        known = metric.removeprefix("twin_") in Evaluation._fields
+        looks = [row for row in self.rows if known and isinstance(row.get(metric), int | float)]
         return [row["round"] for row in looks], [row[metric] for row in looks]
 
 
@@ -67,8 +69,8 @@ Columns = Mapping[str, Sequence[Curve]]
 def plot_curves(columns: Columns, metrics: Sequence[str], path: Path, text: str) -> None:
     """Each metric over the rounds, a panel per column and a line per run; `path` names the format.
 
-    Metrics that no run has over the rounds are left out; if none is left, the accuracies are drawn. With
-    many runs each has a panel of its own, with some of the others in gray behind it.
+    Metrics that are not measured over the rounds, such as sums of seconds, are left out; if none is left, the
+    accuracies are drawn. With many runs each has a panel of its own, with some of the others in gray behind.
     """
     figure = curves_figure(columns, metrics)
     title(figure, text)
