@@ -259,6 +259,16 @@ def test_only_the_cells_that_are_asked_for_run_and_the_others_are_shown_as_they_
     )
 
 
+def test_json_has_the_value_and_the_run_of_every_seed_in_the_order_of_the_seeds(call: Any, here: Path):
+    (here / "t.toml").write_text(TABLE.replace("99999", "9").replace("[3]", "[3, 4, 5]"))
+    call("table", "t.toml", "--only", "seed 3")
+    words = ("--only", "good", "--only", "seed 5", "--json")
+    (good,) = (line for line in json.loads(call("table", "t.toml", *words)[1]) if line["row"] == "good")
+    assert [value is None for value in good["test_accuracy"]["values"]] == [False, True, False]
+    found = [run and json.loads((here / run / "spec.json").read_text()) for run in good["run"]]
+    assert [run and run["experiment"]["seed"] for run in found] == [3, None, 5]
+
+
 def test_an_empty_folder_of_runs_is_no_mistake(call: Any):
     assert call("list") == (0, "no runs in runs yet; `sparsefed run FILE` makes one\n", "")
     assert call("list", "--json") == (0, "[]\n", "")

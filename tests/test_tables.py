@@ -170,6 +170,23 @@ def test_a_summary_has_mean_spread_and_every_seeds_value(tmp_path: Path):
     assert "| one | right | 91.0 ± 1.4 | 97 | – | 2 | trained |" in text
 
 
+def test_a_summary_has_a_value_for_every_seed_in_their_order_whichever_ran_first(tmp_path: Path):
+    table = read(tmp_path, TEXT.replace("seeds = [0, 1]", "seeds = [0, 1, 2, 3]"))
+    ends = {3: 93.0, 2: None, 0: 90.0}
+    results: list = [
+        (cell, {"outcome": "diverged" if ends[seed] is None else "trained", "test_accuracy": ends[seed]})
+        for cell in reversed(list(table.cells()))
+        if (seed := cell.experiment.seed) in ends
+    ]
+    results += [(cell, sf.RunError("bad")) for cell in table.cells() if cell.experiment.seed == 1]
+    line = summary(table, results)[0]
+    assert (line["seeds"], line["n"], line["failed"]) == ([0, 1, 2, 3], 3, {1: "bad"})
+    assert line["test_accuracy"]["values"] == [90.0, None, None, 93.0]
+    assert "| one | left | 91.5 ± 2.1 (2 of 3) | – | 3 | diverged, failed, trained |" in table_page(
+        table, [line], {}, ""
+    )
+
+
 def test_a_bar_in_a_name_does_not_break_the_markdown(tmp_path: Path):
     table = read(tmp_path, TEXT.replace("[rows.one]", '[rows."a | b"]'))
     results = [(cell, {"outcome": "trained"}) for cell in table.cells()]

@@ -87,7 +87,8 @@ def table(
     out
         Write the Markdown there as well, with the picture of `--plot` in it.
     plot
-        Draw the table's metrics, of the first seed: a file that ends in .png, .svg or .pdf.
+        Draw the table's metrics, of the first seed, as far as rounds have them: a file that ends in .png,
+        .svg or .pdf.
     jobs
         How many runs to execute in parallel, each in a process of its own.
     cluster
@@ -116,8 +117,12 @@ def table(
         results = run_all(wanted, runs, jobs, threads, fresh, cluster) + _ended(others, runs)
     lines = summary(plan, results)
     for line in lines:
-        mine = [cell for cell, _ in results if (cell.row, cell.column) == (line["row"], line["column"])]
-        line["run"] = [str(runs / cell.experiment.digest()) for cell in mine]
+        made = {
+            cell.experiment.seed: str(runs / cell.experiment.digest())
+            for cell, _ in results
+            if (cell.row, cell.column) == (line["row"], line["column"])
+        }
+        line["run"] = [made.get(seed) for seed in plan.seeds]
     environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
     if json_:
         say_json(lines)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from sparsefed.paper.items import Item, Scaled, items
 from sparsefed.paper.scales import SCALES
-from sparsefed.report.markdown import with_spread
-from sparsefed.runs.headings import decimals
+from sparsefed.report.markdown import measured
 from sparsefed.runs.record import Outcome, Record, Row
 from sparsefed.runs.tables import Cell, summary
 
@@ -46,7 +45,7 @@ def _found(table: Scaled, ended: Ended) -> list[Row]:
             "row": line["row"],
             "column": line["column"],
             "metric": metric,
-            "found": with_spread(line[metric]["mean"], line[metric]["sd"], places=decimals(metric)),
+            "found": measured(line, metric),
             "paper": line[metric]["reported"],
         }
         for line in (summary(table, ended) if ended else [])

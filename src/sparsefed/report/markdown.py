@@ -1,14 +1,13 @@
 """Tables as Markdown: names stand as they are, whatever Markdown would make of their letters."""
 
 import re
-from typing import Any
 from urllib.parse import quote
 
 from sparsefed.runs.headings import decimals, heading
 from sparsefed.runs.record import Row
 from sparsefed.runs.tables import Table
 
-__all__ = ["code", "grid", "image", "plain", "table_page", "with_spread"]
+__all__ = ["code", "grid", "image", "measured", "of_all", "plain", "table_page", "with_spread"]
 
 SPECIAL = re.compile(r"[\\|<*`\[\]~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
@@ -60,15 +59,21 @@ def table_page(table: Table, lines: list[Row], environment: Row, command: str, p
 def _cells(table: Table, line: Row, columns: bool, reported: set[str]) -> list[str]:
     cells = [plain(line["row"]), *([plain(line["column"])] if columns else [])]
     for metric in table.metrics:
-        cells.append(_value(decimals(metric), **line[metric]))
+        cells.append(measured(line, metric))
         cells += [plain(line[metric]["reported"] or "")] if metric in reported else []
     return [*cells, str(line["n"]), line["outcome"]]
 
 
-def _value(places: int, mean: float | None, sd: float | None, values: list[float | None], **_: Any) -> str:
-    missing = values.count(None)
-    count = f" ({len(values) - missing} of {len(values)})" if missing and mean is not None else ""
-    return with_spread(mean, sd, places=places) + count
+def measured(line: Row, metric: str) -> str:
+    """A metric of a line of a summary: mean and standard deviation, and of how many runs if not of all."""
+    found = line[metric]
+    count = sum(value is not None for value in found["values"])
+    return with_spread(found["mean"], found["sd"], places=decimals(metric)) + of_all(count, line["n"])
+
+
+def of_all(count: int, n: int) -> str:
+    """How many of n runs are behind a mean, where these are not all."""
+    return f" ({count} of {n})" if 0 < count < n else ""
 
 
 def with_spread(mean: float | None, sd: float | None, sign: str = "±", places: int = 1) -> str:

@@ -161,19 +161,23 @@ def _rehearse(table: Table) -> None:
 def summary(table: Table, results: list[tuple[Cell, Outcome]]) -> list[Row]:
     """One line per cell: n, and of every metric the mean, the standard deviation and each seed's value.
 
-    What failed is told under `failed`, by seed and reason.
+    Values are in the order of the seeds, None where a run has none. What failed is told under `failed`, by
+    seed and reason.
     """
     lines = []
     for row in table.rows:
         for column in table.columns:
-            mine = [(cell, end) for cell, end in results if (cell.row, cell.column) == (row, column)]
-            failed = {cell.experiment.seed: str(end) for cell, end in mine if isinstance(end, SparseFedError)}
-            found = [end for _, end in mine if not isinstance(end, SparseFedError)]
+            ends = {
+                cell.experiment.seed: end for cell, end in results if (cell.row, cell.column) == (row, column)
+            }
+            mine = {seed: ends[seed] for seed in table.seeds if seed in ends}
+            found = {seed: end for seed, end in mine.items() if not isinstance(end, SparseFedError)}
+            failed = {seed: str(end) for seed, end in mine.items() if seed not in found}
             line: Row = {"row": row, "column": column, "seeds": table.seeds, "n": len(found)}
-            outcomes = {_told(end) for _, end in mine}
+            outcomes = {_told(end) for end in mine.values()}
             line |= {"outcome": ", ".join(sorted(outcomes)) or "not run", "failed": failed}
             for metric in table.metrics:
-                line[metric] = _spread([result.get(metric) for result in found])
+                line[metric] = _spread([found.get(seed, {}).get(metric) for seed in table.seeds])
                 line[metric]["reported"] = table.printed(row, column, metric)
             lines.append(line)
     return lines
