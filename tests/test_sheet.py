@@ -14,8 +14,10 @@ from hypothesis import given, strategies as st
 from sparsefed import cli, simulate
 from sparsefed.federation.experiment import read_experiment
 from sparsefed.report.dossier import as_page
-from sparsefed.report.sheet import Sheet, as_csv, as_latex, as_markdown, of_folder, of_table
-from sparsefed.runs.tables import read_table
+from sparsefed.report.markdown import table_page
+from sparsefed.report.sheet import Entry, Sheet, as_csv, as_latex, as_markdown, of_folder, of_table
+from sparsefed.runs.record import to_json
+from sparsefed.runs.tables import Table, read_table, summary
 
 TABLE = {
     "title": "Two <clips> & a rule",
@@ -64,6 +66,22 @@ def test_a_line_has_the_mean_of_its_runs_and_what_has_not_run_has_none(sheet: Sh
     assert (missing.n, missing.outcome, missing.means, missing.records) == (0, "not run", [None, None], [])
 
 
+def test_a_seed_that_diverged_is_told_as_the_table_tells_it(tmp_path: Path) -> None:
+    table = Table(**{**TABLE, "seeds": [0, 1, 2], "rows": {"long": {}}})
+    results = [(cell, simulate(cell.experiment, tmp_path)) for cell in table.cells()]
+    folder = tmp_path / results[1][0].experiment.digest()
+    ruined = {**results[1][1], "outcome": "diverged", "test_accuracy": None}
+    (folder / "result.json").write_bytes(to_json(ruined))
+    results[1] = (results[1][0], ruined)
+    printed = table_page(table, summary(table, results), {}, "")
+    (line,) = (line for line in printed.splitlines() if "(2 of 3)" in line)
+    sheet = of_table(table, tmp_path)
+    assert line in as_markdown(sheet)
+    assert line.split(" | ")[1] in as_page(sheet, "")
+    assert "(2 of 3)" in as_latex(sheet)
+    assert next(csv.DictReader(io.StringIO(as_csv(sheet))))["test_accuracy_n"] == "2"
+
+
 def test_csv_can_be_read_back_and_has_the_printed_numbers(sheet: Sheet) -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv(sheet))))
     assert [line["row"] for line in lines] == list(TABLE["rows"])  # type: ignore[call-overload]
@@ -90,10 +108,8 @@ def test_no_name_leaves_a_special_sign_for_latex(name: str) -> None:
     assert not re.search(r"[%$#_{}~^]", bare.removesuffix(r"\\"))
 
 
-def _named(name: str):
-    from sparsefed.report.sheet import Entry
-
-    return Entry([name], 0, "not run", [], [], [], [])
+def _named(name: str) -> Entry:
+    return Entry([name], 0, "not run", [], [], [], [], [])
 
 
 def test_markdown_has_a_line_for_every_cell(sheet: Sheet) -> None:

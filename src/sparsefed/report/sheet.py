@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sparsefed.core.errors import SpecError
 from sparsefed.report.history import brief, differences, outcome
-from sparsefed.report.markdown import grid, plain, with_spread
+from sparsefed.report.markdown import grid, of_all, plain, with_spread
 from sparsefed.runs.headings import decimals, heading
 from sparsefed.runs.record import Outcome, Record, Row, find_record
 from sparsefed.runs.tables import Cell, Table, summary
@@ -27,6 +27,8 @@ class Entry(NamedTuple):
     """The mean of each metric; None where no run has it."""
     spreads: list[float | None]
     """The standard deviation over the seeds; None with fewer than two."""
+    counts: list[int]
+    """How many of the n runs have each metric."""
     reported: list[str]
     """What the publication prints for each metric; empty where it prints nothing."""
     records: list[Record]
@@ -69,6 +71,7 @@ def of_table(table: Table, runs: Path) -> Sheet:
                 outcome=line["outcome"],
                 means=[value["mean"] for value in values],
                 spreads=[value["sd"] for value in values],
+                counts=[sum(number is not None for number in value["values"]) for value in values],
                 reported=[value["reported"] or "" for value in values],
                 records=[record for record in mine if record.result is not None],
             )
@@ -91,7 +94,8 @@ def of_folder(folder: Path) -> Sheet:
             record.experiment.to_dict()
         )
         means = [found[metric] for metric in metrics]
-        entries.append(Entry([name], 1, found["outcome"], means, [None, None], ["", ""], [record]))
+        counts = [int(mean is not None) for mean in means]
+        entries.append(Entry([name], 1, found["outcome"], means, [None, None], counts, ["", ""], [record]))
     environment = next((r.result["environment"] for r in records if r.result is not None), {})
     return Sheet(f"Runs in {folder.name}", "", metrics, False, entries, environment)
 
@@ -105,17 +109,18 @@ def as_markdown(sheet: Sheet) -> str:
 
 
 def as_csv(sheet: Sheet) -> str:
-    """Means and standard deviations, one line each."""
+    """Means, standard deviations and of how many runs, one line each."""
     import csv
     import io
 
     names = ["row", *(["column"] if sheet.columns else [])]
-    numbers = [part for metric in sheet.metrics for part in (metric, f"{metric}_sd", f"{metric}_reported")]
+    parts = ("", "_sd", "_n", "_reported")
+    numbers = [metric + part for metric in sheet.metrics for part in parts]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, *numbers, "n", "outcome"])
     for entry in sheet.entries:
-        values = zip(entry.means, entry.spreads, entry.reported, strict=True)
+        values = zip(entry.means, entry.spreads, entry.counts, entry.reported, strict=True)
         writer.writerow([*entry.name, *(part for value in values for part in value), entry.n, entry.outcome])
     return text.getvalue()
 
@@ -157,8 +162,9 @@ def _grid(sheet: Sheet, escaped: Callable[[str], str], sign: str) -> tuple[list[
 
 
 def number(sheet: Sheet, entry: Entry, place: int, sign: str = "±") -> str:
-    """Mean and standard deviation of a metric, or a dash."""
-    return with_spread(entry.means[place], entry.spreads[place], sign, decimals(sheet.metrics[place]))
+    """Mean and standard deviation of a metric, or a dash, as a table has them."""
+    text = with_spread(entry.means[place], entry.spreads[place], sign, decimals(sheet.metrics[place]))
+    return text + of_all(entry.counts[place], entry.n)
 
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
