@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from sparsefed import cli, simulate
 from sparsefed.federation.experiment import read_experiment
-from sparsefed.report.dossier import as_page
+from sparsefed.report.dossier import _first_seed, as_page
 from sparsefed.report.markdown import table_page
 from sparsefed.report.sheet import Entry, Sheet, as_csv, as_latex, as_markdown, of_folder, of_table
 from sparsefed.runs.record import to_json
@@ -128,6 +128,19 @@ def test_the_page_needs_no_network_and_holds_every_experiment_to_copy(sheet: She
 
     (tmp_path / "again.toml").write_text(unescape(specs[0]))
     assert read_experiment(tmp_path / "again.toml") == sheet.entries[0].records[0].experiment
+
+
+def test_the_picture_draws_the_first_seed_of_the_lines_that_have_run_it(folder: Path, tmp_path: Path) -> None:
+    table = read_table(folder / "table.toml")
+    for cell in table.cells():
+        if cell.row == "long" or (cell.row, cell.experiment.seed) == ("short_50%", 1):
+            name = cell.experiment.digest()
+            shutil.copytree(folder / "runs" / name, tmp_path / name)
+    found = of_table(table, tmp_path)
+    assert [entry.n for entry in found.entries] == [1, 2, 0]
+    assert [curve.name for curve in _first_seed(found)[""]] == ["long"]
+    assert "Every line that has run seed 0, over the rounds." in as_page(found, "")
+    assert len(_first_seed(of_folder(tmp_path))[""]) == 3
 
 
 def test_a_folder_of_runs_is_a_report_too(folder: Path) -> None:

@@ -29,13 +29,13 @@ def as_page(sheet: Sheet, command: str) -> str:
 
 
 def _first_seed(sheet: Sheet) -> dict[str, list[Curve]]:
-    """The lines of the picture, by column: of every line of the report its first run."""
+    """The lines of the picture, by column: what has run of the first seed, or every run of a folder."""
     columns: dict[str, list[Curve]] = {}
     for entry in sheet.entries:
-        if entry.records:
-            record = entry.records[0]
-            curve = Curve.of(entry.name[0], record.experiment, record.rows())
-            columns.setdefault(entry.name[-1] if sheet.columns else "", []).append(curve)
+        for record in entry.records:
+            if sheet.seed in {None, record.experiment.seed}:
+                curve = Curve.of(entry.name[0], record.experiment, record.rows())
+                columns.setdefault(entry.name[-1] if sheet.columns else "", []).append(curve)
     return columns
 
 

@@ -46,6 +46,8 @@ class Sheet(NamedTuple):
     entries: list[Entry]
     environment: Row
     """Where the runs were made."""
+    seed: int | None = None
+    """The seed whose runs are drawn; None to draw all."""
 
     @property
     def heads(self) -> list[str]:
@@ -77,7 +79,7 @@ def of_table(table: Table, runs: Path) -> Sheet:
             )
         )
     environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
-    return Sheet(table.title, table.note, table.metrics, columns, entries, environment)
+    return Sheet(table.title, table.note, table.metrics, columns, entries, environment, table.seeds[0])
 
 
 def of_folder(folder: Path) -> Sheet:
