@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from sparsefed.report.markdown import table_page
 from sparsefed.report.sheet import Entry, Sheet, as_csv, as_latex, as_markdown, of_folder, of_table
 from sparsefed.runs.record import to_json
 from sparsefed.runs.tables import Table, read_table, summary
+
+Command = Callable[..., tuple[int, str, str]]
 
 TABLE = {
     "title": "Two <clips> & a rule",
@@ -147,6 +150,50 @@ def test_a_folder_of_runs_is_a_report_too(folder: Path) -> None:
     found = of_folder(folder / "runs")
     assert len(found.entries) == 4
     assert len({entry.name[0] for entry in found.entries}) == 4
+
+
+@pytest.fixture
+def aged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table of two runs, of which one was made with other code than there is now."""
+    monkeypatch.syspath_prepend(tmp_path)
+    rule = tmp_path / "aging_rule.py"
+    rule.write_text("import sparsefed as sf\nclass Rule(sf.Mean): pass\n")
+    rows = {"own": {"defense": {"type": "aging_rule:Rule"}}, "long": {}}
+    (tmp_path / "t.toml").write_text(tomli_w.dumps({**TABLE, "seeds": [0], "rows": rows}))
+    for cell in read_table(tmp_path / "t.toml").cells():
+        simulate(cell.experiment, tmp_path / "runs")
+    rule.write_text("import sparsefed as sf\nclass Rule(sf.Mean): x = 1\n")
+    return tmp_path
+
+
+def test_a_run_made_with_other_files_is_named_and_not_shown(aged: Path, command: Command) -> None:
+    table = read_table(aged / "t.toml")
+    for sheet in (of_table(table, aged / "runs"), of_folder(aged / "runs")):
+        stale, current = sorted(sheet.entries, key=lambda entry: entry.n)
+        assert (stale.n, stale.outcome, stale.means) == (0, "made with other files", [None, None])
+        assert (stale.records, current.n, current.means[0] is None) == ([], 1, False)
+        assert "Nothing to show: made with other files." in as_page(sheet, "")
+    words = ("--runs", str(aged / "runs"), "--only", "long")
+    code, printed, _ = command("table", str(aged / "t.toml"), *words)
+    assert code == 0
+    assert "| 0 | made with other files |" in printed
+    assert "changed since this run was made" in printed
+
+
+def test_a_run_that_cannot_be_read_is_a_line_of_the_report(aged: Path) -> None:
+    names = [cell.experiment.digest() for cell in read_table(aged / "t.toml").cells()]
+    whole = aged / "runs" / names[1]
+    for name, file in (("no spec", "spec.json"), ("no rounds", "rounds.jsonl"), ("no result", "result.json")):
+        shutil.copytree(whole, aged / "runs" / name)
+        (aged / "runs" / name / file).write_text("{}")
+    shutil.copytree(whole, aged / "runs" / "frontier" / names[1])
+    found = of_folder(aged / "runs")
+    assert sorted(entry.outcome for entry in found.entries)[-4:] == ["trained", *["unreadable"] * 3]
+    assert len(found.entries) == 5
+    assert ["no spec"] in [entry.name for entry in found.entries]
+    assert as_page(found, "").count("Nothing to show: unreadable.") == 3
+    (whole / "rounds.jsonl").write_text("{}")
+    assert of_table(read_table(aged / "t.toml"), aged / "runs").entries[1].outcome == "failed"
 
 
 DRIVE = """

@@ -114,15 +114,12 @@ def table(
     plan = table_of(kind, what, scale, set_)
     with named(what):
         wanted, others = _parted(list(plan.cells()), only)
-        results = run_all(wanted, runs, jobs, threads, fresh, cluster) + _ended(others, runs)
+        ran = run_all(wanted, runs, jobs, threads, fresh, cluster)
+        results = ran + _ended(others, runs)
     lines = summary(plan, results)
+    made = {(c.row, c.column, c.experiment.seed): str(runs / c.experiment.digest()) for c, _ in results}
     for line in lines:
-        made = {
-            cell.experiment.seed: str(runs / cell.experiment.digest())
-            for cell, _ in results
-            if (cell.row, cell.column) == (line["row"], line["column"])
-        }
-        line["run"] = [made.get(seed) for seed in plan.seeds]
+        line["run"] = [made.get((line["row"], line["column"], seed)) for seed in plan.seeds]
     environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
     if json_:
         say_json(lines)
@@ -135,7 +132,7 @@ def table(
     if plot is not None:
         _plot_table(plot, plan, results, runs)
         news(f"picture: {plot}")
-    for cell, end in results:
+    for cell, end in ran:
         if not isinstance(end, dict) and not plan.excuses(end):
             with named(f"{what}: {cell.name}"):
                 raise end
@@ -226,9 +223,9 @@ def _parted(cells: "list[Cell]", only: list[str]) -> "tuple[list[Cell], list[Cel
 
 
 def _ended(cells: "list[Cell]", runs: Path) -> "list[tuple[Cell, Outcome]]":
-    from sparsefed.runs.record import Record
+    from sparsefed.runs.record import Record, ended
 
-    found = ((cell, Record(runs, cell.experiment).result) for cell in cells)
+    found = ((cell, ended(Record(runs, cell.experiment))) for cell in cells)
     return [(cell, result) for cell, result in found if result is not None]
 
 

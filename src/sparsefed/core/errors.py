@@ -16,6 +16,7 @@ __all__ = [
     "RunError",
     "SparseFedError",
     "SpecError",
+    "StaleError",
     "UpdateError",
     "bare",
     "did_you_mean",
@@ -65,6 +66,13 @@ class RunError(SparseFedError):
 
 class CrashError(RunError):
     """Code of the user's own, most likely, ended a run with an exception."""
+
+
+class StaleError(RunError):
+    """A run was made with other files of data or code than there are now."""
+
+    outcome = "made with other files"
+    """What stands in place of the run's outcome."""
 
 
 for _error in (SparseFedError, SpecError, DataError, UpdateError, RunError):

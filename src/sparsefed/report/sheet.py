@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from sparsefed.core.errors import SpecError
+from sparsefed.core.errors import RunError, SparseFedError, SpecError, StaleError
 from sparsefed.report.history import brief, differences, outcome
 from sparsefed.report.markdown import grid, of_all, plain, with_spread
 from sparsefed.runs.headings import decimals, heading
-from sparsefed.runs.record import Outcome, Record, Row, find_record
-from sparsefed.runs.tables import Cell, Table, summary
+from sparsefed.runs.record import Record, Row, ended, find_record
+from sparsefed.runs.tables import Table, summary
 
 __all__ = ["Entry", "Sheet", "as_csv", "as_latex", "as_markdown", "of_folder", "of_table"]
 
@@ -56,15 +56,18 @@ class Sheet(NamedTuple):
 
 
 def of_table(table: Table, runs: Path) -> Sheet:
-    """The cells of a table that have run; the others are lines without numbers."""
+    """The cells of a table that have run; the others, and what other files made, have no numbers."""
     records = [(cell, Record(runs, cell.experiment)) for cell in table.cells()]
-    results: list[tuple[Cell, Outcome]] = [
-        (cell, result) for cell, record in records if (result := record.result) is not None
-    ]
+    known = [(cell, record, end) for cell, record in records if (end := ended(record)) is not None]
+    results = [(cell, end) for cell, _, end in known]
     columns = list(table.columns) != [""]
     entries = []
     for line in summary(table, results):
-        mine = [r for cell, r in records if (cell.row, cell.column) == (line["row"], line["column"])]
+        mine = [
+            record
+            for cell, record, end in known
+            if (cell.row, cell.column) == (line["row"], line["column"]) and isinstance(end, dict)
+        ]
         values = [line[metric] for metric in table.metrics]
         entries.append(
             Entry(
@@ -75,7 +78,7 @@ def of_table(table: Table, runs: Path) -> Sheet:
                 spreads=[value["sd"] for value in values],
                 counts=[sum(number is not None for number in value["values"]) for value in values],
                 reported=[value["reported"] or "" for value in values],
-                records=[record for record in mine if record.result is not None],
+                records=mine,
             )
         )
     environment = next((end["environment"] for _, end in results if isinstance(end, dict)), {})
@@ -84,22 +87,45 @@ def of_table(table: Table, runs: Path) -> Sheet:
 
 def of_folder(folder: Path) -> Sheet:
     """Every run of a folder as a line, told by what differs between them."""
-    records = [find_record(path.parent) for path in sorted(folder.glob("**/spec.json"))]
-    if not records:
+    found = {path.parent: _looked(path.parent) for path in sorted(folder.glob("*/spec.json"))}
+    if not found:
         raise SpecError(f"{folder}: expected a folder of runs, or a table's TOML file, found no run in it")
-    told = differences([record.experiment.to_dict() for record in records])
+    told = iter(differences([record.experiment.to_dict() for record in found.values() if record is not None]))
     metrics = ["test_accuracy", "attack_accuracy"]
     entries = []
-    for record, differing in zip(records, told, strict=True):
-        found = outcome(record)
-        name = ", ".join(f"{key} {value}" for key, value in differing.items()) or brief(
-            record.experiment.to_dict()
-        )
-        means = [found[metric] for metric in metrics]
+    for place, record in found.items():
+        name = place.name if record is None else _name(record, next(told))
+        seen, records = _seen(record)
+        means = [seen.get(metric) for metric in metrics]
         counts = [int(mean is not None) for mean in means]
-        entries.append(Entry([name], 1, found["outcome"], means, [None, None], counts, ["", ""], [record]))
-    environment = next((r.result["environment"] for r in records if r.result is not None), {})
+        n, end = len(records), seen["outcome"]
+        entries.append(Entry([name], n, end, means, [None, None], counts, ["", ""], records))
+    results = [record.result for entry in entries for record in entry.records]
+    environment = next((result["environment"] for result in results if result is not None), {})
     return Sheet(f"Runs in {folder.name}", "", metrics, False, entries, environment)
+
+
+def _looked(folder: Path) -> Record | None:
+    """A run of a folder; None if it cannot be read."""
+    try:
+        return find_record(folder)
+    except RunError:
+        return None
+
+
+def _name(record: Record, differing: dict[str, str]) -> str:
+    found = ", ".join(f"{key} {value}" for key, value in differing.items())
+    return found or brief(record.experiment.to_dict())
+
+
+def _seen(record: Record | None) -> tuple[Row, list[Record]]:
+    """What a report says of a run, and the run itself if it can be shown."""
+    end = None if record is None else ended(record)
+    if isinstance(end, StaleError):
+        return {"outcome": end.outcome}, []
+    if record is None or isinstance(end, SparseFedError):
+        return {"outcome": "unreadable"}, []
+    return outcome(record), [record]
 
 
 def as_markdown(sheet: Sheet) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsefed.core.errors import RunError, SparseFedError, SpecError
+from sparsefed.core.errors import RunError, SparseFedError, SpecError, StaleError
 from sparsefed.core.text import amount
 from sparsefed.runs.seals import UNSEALED, intact, sealed
 from sparsefed.runs.sources import changed, own_files
@@ -17,7 +17,7 @@ from sparsefed.runs.sources import changed, own_files
 if TYPE_CHECKING:  # a list of runs must not wait for what computes
     from sparsefed.federation.experiment import Experiment
 
-__all__ = ["FORMAT", "Kept", "Outcome", "Record", "Row", "find_record", "refuse_stale", "to_json"]
+__all__ = ["FORMAT", "Kept", "Outcome", "Record", "Row", "ended", "find_record", "refuse_stale", "to_json"]
 
 FORMAT = 2
 """Version of the folder's files; a folder of another version is refused."""
@@ -98,14 +98,23 @@ class Record(Kept):
 
 
 def refuse_stale(records: Iterable[Record]) -> None:
-    """Raises one `RunError` naming every run whose files of data or code have changed since it began."""
+    """Raises one `StaleError` naming every run whose files of data or code have changed since it began."""
     found = [(record.folder, names) for record in records if (names := record.stale())]
     if found:
         folders = ", ".join(str(folder) for folder in dict.fromkeys(folder for folder, _ in found))
         files = ", ".join(dict.fromkeys(name for _, names in found for name in names))
         have, them = ("this run was", "it") if len(found) == 1 else ("these runs were", "them")
         again = f"`--fresh` makes {them} again with the new files, another `--runs` keeps both"
-        raise RunError(f"{files} changed since {have} made: {folders}; {again}")
+        raise StaleError(f"{files} changed since {have} made: {folders}; {again}")
+
+
+def ended(record: Record) -> Outcome | None:
+    """The result of a run; in its place an error where the folder is damaged or files have changed since."""
+    try:
+        refuse_stale([record])
+        return record.result if record.rows() else None
+    except RunError as problem:
+        return problem
 
 
 def find_record(run: Path, runs: Path = Path("runs")) -> Record:

@@ -20,7 +20,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sparsefed.core.errors import NoDataError, SparseFedError, SpecError, did_you_mean, named
+from sparsefed.core.errors import NoDataError, SparseFedError, SpecError, StaleError, did_you_mean, named
 from sparsefed.core.merge import Tree
 from sparsefed.core.origin import Layer, Origin, Typed, origin_of, read_from
 from sparsefed.core.places import look_beside
@@ -189,9 +189,11 @@ def _unknown(what: str, name: str, known: Iterable[str], path: list[str]) -> Spe
 
 
 def _told(end: Outcome) -> str:
-    if isinstance(end, SparseFedError):
-        return "no data" if isinstance(end, NoDataError) else "failed"
-    return end["outcome"]
+    if isinstance(end, NoDataError):
+        return "no data"
+    if isinstance(end, StaleError):
+        return end.outcome
+    return "failed" if isinstance(end, SparseFedError) else end["outcome"]
 
 
 def _spread(values: list[float | None]) -> Row:
