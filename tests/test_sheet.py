@@ -196,6 +196,17 @@ def test_a_run_that_cannot_be_read_is_a_line_of_the_report(aged: Path) -> None:
     assert of_table(read_table(aged / "t.toml"), aged / "runs").entries[1].outcome == "failed"
 
 
+def test_a_file_with_a_space_in_its_name_is_the_one_that_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my table.toml", "table.toml"):
+        Path(name).write_text(tomli_w.dumps({**TABLE, "title": name}))
+    assert command("report", "my table.toml", "--out", "a.md")[0] == 0
+    assert Path("a.md").read_text().startswith("# my table.toml\n")
+    assert "my other.toml: no such file" in command("report", "my other.toml")[2]
+
+
 DRIVE = """
 <script>
 addEventListener("load", () => {

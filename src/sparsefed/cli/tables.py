@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sparsefed.cli.items import AtScale, table_of
+from sparsefed.cli.items import AtScale, is_file, table_of
 from sparsefed.cli.parts import (
     AsCsv,
     AsJson,
@@ -172,7 +172,7 @@ def report(
     from sparsefed.report.dossier import as_page
     from sparsefed.report.sheet import as_csv, as_latex, as_markdown, of_folder, of_table
 
-    kind, _, number = what.rpartition(" ")
+    kind, _, number = ("table", "", what) if is_file(what) else what.rpartition(" ")
     folder = Path(what).is_dir()
     if folder and set_:
         raise SpecError(f"--set: expected a table to change, found {what}, a folder of runs")
