@@ -1,6 +1,7 @@
 """Pictures of runs: every table can be drawn, however many lines and columns it has, and every name."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from sparsefed.core.errors import RunError
 from sparsefed.report import plots
 from sparsefed.report.colors import BLACK, DASHES, PALETTE, color_of, styles
-from sparsefed.report.figures import blank_figure, end_labels, percent_limits
+from sparsefed.report.figures import as_svg, blank_figure, end_labels, percent_limits
 from sparsefed.report.plots import ACCURACIES, Curve, plot_curves
 from sparsefed.runs.results import METRICS
 
@@ -156,6 +157,13 @@ def test_behind_each_of_many_runs_stand_only_some_of_the_others():
         figure = plots.curves_figure({"": curves(lines)}, ["test_accuracy"])
         counts = {len(panel.get_lines()) for panel in figure.axes}
         assert counts <= set(range(7, 14))
+
+
+@pytest.mark.parametrize("lines", [2, 8], ids=["together", "apart"])
+def test_nothing_in_the_picture_of_a_page_is_white(lines: int):
+    figure = plots.curves_figure({"one": curves(lines), "two": curves(lines)}, ["test_accuracy"])
+    assert figure.legends
+    assert not re.search("#fff|white", as_svg(figure))
 
 
 def test_names_of_several_lines_at_the_ends_of_curves_do_not_overlap() -> None:

@@ -119,7 +119,8 @@ def plot_certificate(certificate: Certificate, path: Path) -> None:
             panel.axhspan(low, 0, color=PALETTE[2], alpha=0.1, lw=0, label="certifies some points")
     largest = "log10 of R / largest R that certifies a point"
     left.set_ylabel("log10 of the radius R" if scale is None else largest)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    known = left.get_legend_handles_labels()
+    figure.legend(*known, loc="outside lower center", ncols=4, fontsize="small", frameon=False)
     save(figure, path)
 
 

@@ -54,5 +54,6 @@ def plot_frontier(plan: Plan, points: list[Point], path: Path) -> None:
         panel.set_ylabel("worst attack's success, %")
     for panel in panels.flat[len(groups) :]:
         panel.remove()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    known = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*known, loc="outside right center", fontsize="small", frameon=False)
     save(figure, path)

@@ -95,9 +95,10 @@ def end_labels(panel: Any, ends: list[tuple[float, float, str, str]]) -> None:
 
 
 def legend(figure: Any, handles: list[Any], labels: list[str]) -> None:
-    """A legend below the panels."""
+    """A legend below the panels, without a box: a page may be dark."""
     columns = max(1, int(figure.get_figwidth() * 9 // (max(map(len, labels), default=1) + 6)))
-    drawn = figure.legend(handles, [" "] * len(labels), loc="outside lower center", ncols=columns)
+    blank = [" "] * len(labels)
+    drawn = figure.legend(handles, blank, loc="outside lower center", ncols=columns, frameon=False)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
         text.set_text(wrapped(label, figure.get_figwidth() * 9))
         _plain(text)
