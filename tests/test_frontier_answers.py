@@ -154,8 +154,8 @@ def test_names_that_nothing_has_are_refused(changes: dict, complaint: str) -> No
     ("changes", "complaint"),
     [
         (
-            {"attacks": {"untargetted": {"x": {"method": {"type": "SignFlip"}}}}},
-            "expected chosen points, backdoor, untargeted, found untargetted",
+            {"attacks": {"vandalism": {"x": {"method": {"type": "SignFlip"}}}}},
+            "expected chosen points, backdoor, untargeted, found vandalism",
         ),
         ({"only": ["Fang"]}, "expected `only` or"),
     ],
