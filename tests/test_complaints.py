@@ -9,7 +9,7 @@ import small
 from hypothesis import given, strategies as st
 
 import sparsefed as sf
-from sparsefed.attacks import AlternatingMinimisation, FixedPerRound, Independent, SemanticBackdoor
+from sparsefed.attacks import AlternatingMinimization, FixedPerRound, Independent, SemanticBackdoor
 from sparsefed.core.errors import bare
 from sparsefed.data import Dirichlet, Npz
 
@@ -30,7 +30,7 @@ WHOLES = [
         attack=small.attack(
             objective=SemanticBackdoor(source=1, target=2),
             presence=FixedPerRound(count=2),
-            method=Independent(method=AlternatingMinimisation()),
+            method=Independent(method=AlternatingMinimization()),
         ),
     ).to_dict(),
 ]

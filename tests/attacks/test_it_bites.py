@@ -17,7 +17,7 @@ from sparsefed.attacks import (
     IPM,
     PGD,
     Adaptive,
-    AlternatingMinimisation,
+    AlternatingMinimization,
     Blended,
     Boosting,
     ConstrainAndScale,
@@ -75,7 +75,7 @@ def test_without_attackers_the_model_is_good_and_the_attack_accuracy_nil():
         (CoordinateAware(**DESCENT, norm=10, coordinates=500), 80),  # 100.0
         (SlowDrip(**DESCENT, norm=10), 50),  # 82.5
         (Independent(method=PGD(**DESCENT, norm=10), shards=4), 40),  # 70.0
-        (AlternatingMinimisation(**DESCENT, boost=10), 40),  # 70.0
+        (AlternatingMinimization(**DESCENT, boost=10), 40),  # 70.0
         (Boosting(factor=20), 60),  # 90.0
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Method) else None,

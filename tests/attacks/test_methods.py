@@ -14,7 +14,7 @@ import sparsefed as sf
 from sparsefed.attacks import (
     PGD,
     Adaptive,
-    AlternatingMinimisation,
+    AlternatingMinimization,
     Blended,
     Boosting,
     CoordinateAware,
@@ -214,8 +214,8 @@ def test_model_replacement_stops_once_the_loss_is_low_enough():
     assert len(steps) == 21
 
 
-def test_alternating_minimisation_is_the_listing():
-    method = AlternatingMinimisation(epochs=2, batch_size=8, local_lr=0.2, boost=3.0, distance_weight=0.2)
+def test_alternating_minimization_is_the_listing():
+    method = AlternatingMinimization(epochs=2, batch_size=8, local_lr=0.2, boost=3.0, distance_weight=0.2)
     view = view_of(federation_of(method, clip=sf.FixedClip(norm=0.5), **PRECISE))
     x, y = view.local.inputs.numpy(), view.local.labels.numpy()
     expected = oracles_attacks.alternating(
@@ -233,12 +233,12 @@ def test_alternating_minimisation_is_the_listing():
 
 
 def test_a_heavier_distance_in_the_stealth_loss_keeps_the_upload_nearer_to_honest_work():
-    view = view_of(federation_of(AlternatingMinimisation(), clip=sf.Unclipped()))
+    view = view_of(federation_of(AlternatingMinimization(), clip=sf.Unclipped()))
     honest = view.clients.updates(view.work(view.local, 7)).mean()
     distances = [
         float(
             (
-                AlternatingMinimisation(epochs=3, distance_weight=weight, local_lr=0.1).craft(
+                AlternatingMinimization(epochs=3, distance_weight=weight, local_lr=0.1).craft(
                     view, generator()
                 )[0]
                 - honest

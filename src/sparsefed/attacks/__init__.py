@@ -3,7 +3,7 @@
 from sparsefed.attacks.base import Attack, Colluding, Method, Presence
 from sparsefed.attacks.methods.a3fl import A3FL
 from sparsefed.attacks.methods.adaptive import Adaptive
-from sparsefed.attacks.methods.alternating import AlternatingMinimisation
+from sparsefed.attacks.methods.alternating import AlternatingMinimization
 from sparsefed.attacks.methods.best import Best
 from sparsefed.attacks.methods.blended import Blended
 from sparsefed.attacks.methods.boosting import Boosting
@@ -68,7 +68,7 @@ __all__ = [
     "EdgeCase",
     "PGD",
     "Adaptive",
-    "AlternatingMinimisation",
+    "AlternatingMinimization",
     "Attack",
     "Auxiliary",
     "Blended",

@@ -8,10 +8,10 @@ from sparsefed.attacks.methods.pgd import PGD
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Matrix, Vector
 
-__all__ = ["AlternatingMinimisation"]
+__all__ = ["AlternatingMinimization"]
 
 
-class AlternatingMinimisation(PGD):
+class AlternatingMinimization(PGD):
     """Boosted steps on the auxiliary set, each followed by stealth steps that make the upload look honest.
 
     A stealth step descends the loss on the attacker's own clean data plus the squared distance between
