@@ -180,6 +180,18 @@ def test_a_run_made_with_other_files_is_named_and_not_shown(aged: Path, command:
     assert "changed since this run was made" in printed
 
 
+def test_a_look_at_a_run_made_with_other_files_says_so(aged: Path, command: Command) -> None:
+    stale, current = (
+        aged / "runs" / cell.experiment.digest() for cell in read_table(aged / "t.toml").cells()
+    )
+    told = f"{stale.name[:8]}: made with other files: `aging_rule.py` of aging_rule:Rule changed since"
+    for words in (("show", str(stale)), ("compare", str(stale), str(current))):
+        code, printed, said = command(*words)
+        assert (code, said.count("made with other files")) == (0, 1)
+        assert printed
+        assert told in said
+
+
 def test_a_run_that_cannot_be_read_is_a_line_of_the_report(aged: Path) -> None:
     names = [cell.experiment.digest() for cell in read_table(aged / "t.toml").cells()]
     whole = aged / "runs" / names[1]

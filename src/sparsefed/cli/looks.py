@@ -1,9 +1,11 @@
 """The commands that look at runs, and at what there is to choose from."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefed.cli.parts import AsCsv, AsJson, Plot, Runs, news, say, say_csv, say_json
+from sparsefed.core.errors import SparseFedError
 
 if TYPE_CHECKING:
     from sparsefed.runs.record import Record
@@ -38,6 +40,7 @@ def show(
     from sparsefed.runs.record import find_record
 
     record = find_record(run, runs)
+    _say_stale([record])
     if json_:
         found = {"spec": record.experiment.to_dict(), "result": record.result, "rounds": record.rows()}
         say_json(found)
@@ -86,6 +89,7 @@ def compare(
     if (strange := [other for other in others if other.name not in KEPT_APART]) and chosen:
         news(f"left out, not runs: {', '.join(map(str, strange))}")
     records = [find_record(run, runs) for run in chosen or runs_]
+    _say_stale(records)
     settings = differences([record.experiment.to_dict() for record in records])
     rows = [
         {"run": record.folder.name[:8], **differing, **outcome(record)}
@@ -153,6 +157,14 @@ def _list_runs(runs: Path, csv: bool, json_: bool) -> None:
         say(terminal.runs(rows))
     for folder, count in others.items():
         say(f"{count} more in {folder}: `sparsefed list --runs {folder}`")
+
+
+def _say_stale(records: "list[Record]") -> None:
+    """Tell of each run whose files of data or code have changed since."""
+    for record in records:
+        with suppress(SparseFedError):  # the data may be elsewhere by now
+            if files := record.stale():
+                news(f"{record.folder.name[:8]}: made with other files: {', '.join(files)} changed since")
 
 
 def print_run(record: "Record") -> None:

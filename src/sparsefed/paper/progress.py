@@ -5,7 +5,7 @@ from pathlib import Path
 from sparsefed.paper.items import Item, Scaled, items
 from sparsefed.paper.scales import SCALES
 from sparsefed.report.markdown import measured
-from sparsefed.runs.record import Outcome, Record, Row
+from sparsefed.runs.record import Outcome, Record, Row, ended
 from sparsefed.runs.tables import Cell, summary
 
 __all__ = ["overview"]
@@ -31,15 +31,12 @@ def _state(item: Item, scale: str, runs: Path, made: set[str]) -> Row:
     table = item.at(scale)
     size = len(table.rows) * len(table.columns) * len(table.seeds)
     records = [(cell, Record(runs, cell.experiment)) for cell in table.cells()] if made else []
-    ended: Ended = [
-        (cell, result)
-        for cell, record in records
-        if record.folder.name in made and (result := record.result) is not None
-    ]
-    return {"runs": size, "ended": len(ended), "found": _found(table, ended)}
+    found = [(cell, ended(record)) for cell, record in records if record.folder.name in made]
+    whole: Ended = [(cell, end) for cell, end in found if isinstance(end, dict)]
+    return {"runs": size, "ended": len(whole), "found": _found(table, whole)}
 
 
-def _found(table: Scaled, ended: Ended) -> list[Row]:
+def _found(table: Scaled, done: Ended) -> list[Row]:
     return [
         {
             "row": line["row"],
@@ -48,7 +45,7 @@ def _found(table: Scaled, ended: Ended) -> list[Row]:
             "found": measured(line, metric),
             "paper": line[metric]["reported"],
         }
-        for line in (summary(table, ended) if ended else [])
+        for line in (summary(table, done) if done else [])
         for metric in table.metrics
         if line[metric]["reported"] is not None and line[metric]["mean"] is not None
     ]
