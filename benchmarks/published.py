@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 def made_by(page: str) -> Table:
-    """The table that a page was made from, by the command in its last line or in a block of its own."""
+    """The table that a page was made from, by the first command in a line or block of its own."""
     command = r"(sparsefed (?:table|figure) .+?)"
     found = re.findall(rf"by `{command}`\.", page) or re.findall(rf"```bash\n{command}\n```", page)
     if not found:
@@ -46,7 +46,7 @@ def made_by(page: str) -> Table:
     parser.add_argument("what")
     parser.add_argument("--scale")
     parser.add_argument("--set", action="append", default=[])
-    asked, _ = parser.parse_known_args(shlex.split(found[-1])[1:])
+    asked, _ = parser.parse_known_args(shlex.split(found[0])[1:])
     return table_of(asked.kind, asked.what, asked.scale, asked.set)
 
 
@@ -56,7 +56,7 @@ def lines(page: str) -> list[Line]:
         lambda text: text.startswith("|"),
         itertools.dropwhile(lambda text: not text.startswith("|"), page.splitlines()),
     )
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", text)[1:-1]] for text in table]
+    rows = [[_bare(cell) for cell in re.split(r"(?<!\\)\|", text)[1:-1]] for text in table]
     if not rows or "n" not in rows[0]:
         raise SpecError(
             f"expected a table of runs, with a column `n`, found {rows[0] if rows else 'no table'}"
@@ -66,6 +66,11 @@ def lines(page: str) -> list[Line]:
     return [
         Line(tuple(cells[:names]), dict(zip(heads[names:], cells[names:], strict=True))) for cells in body
     ]
+
+
+def _bare(cell: str) -> str:
+    """A cell's text without its Markdown."""
+    return re.sub(r"[\\`]", "", cell).strip()
 
 
 def again(plan: Table, line: Line, runs: Path) -> Line:

@@ -80,7 +80,7 @@ def test_a_slow_rule_does_not_take_all_processes_while_its_first_runs_are_under_
     work = searched(plan(compromised=[0.1, 0.2, 0.3]), tmp_path, "1000s", jobs=11)
     slow = [study for study in work.studies if study.defense == "SparseFed"]
     assert all(1 <= study.count <= 3 for study in slow)
-    assert pool.worked["SparseFed"] <= 1.5 * pool.worked["Mean"]
+    assert pool.worked["SparseFed"] <= 2 * pool.worked["Mean"]
 
 
 @pytest.mark.parametrize("jobs", [1, 3, 8])

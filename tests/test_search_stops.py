@@ -120,3 +120,38 @@ def pool_clock(pool: Pool) -> object:
             return pool.now
 
     return Clock
+
+
+def test_half_a_line_that_a_full_disk_left_is_no_reason_to_begin_again(tmp_path: Path) -> None:
+    asked = plan(defenses={"clip": CLIP})
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    (journal,) = (tmp_path / "frontier").glob("*.journal")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 8, "wor')
+    work = ledger.Ledger(asked, tmp_path, Budget.of("20 runs"), 1, 1)
+    assert work.studies[0].finished()
+    assert journal.read_bytes().startswith(whole)
+
+
+def test_a_search_ends_when_all_settings_have_been_tried(tmp_path: Path) -> None:
+    trimmed = CLIP | {"defense": {"type": "TrimmedMean", "f": 1}}
+    kept = ["clip.norm", "schedule.value", "defense.momentum"]
+    asked = plan(defenses={"trimmed mean": trimmed | {"fixed": kept}})
+    assert list(asked.searchable("trimmed mean")) == ["defense.f"]
+    work = ledger.Ledger(asked, tmp_path, Budget.of("10000 runs"), 1, 1)
+    list(search._search(work))
+    tried = [trial.user_attrs["settings"]["defense.f"] for trial in work.studies[0]._trials() if trial.values]
+    assert len(tried) == len(set(tried)) > 1
+
+
+def test_a_grid_s_point_that_was_drawn_when_the_search_stopped_is_run(tmp_path: Path) -> None:
+    asked = plan(defenses={"clip": CLIP}, vary={"clip.norm": [0.1, 0.5, 1.0]})
+    study = ledger.Ledger(asked, tmp_path, Budget.of("100 runs"), 1, 1).studies[0]
+    study._study.enqueue_trial(study._grid[0])
+    study._study.ask()
+    _, points = finished(frontier(asked, tmp_path, Budget.of("100 runs")))
+    again = ledger.Ledger(asked, tmp_path, Budget.of("100 runs"), 1, 1).studies[0]
+    assert {settings["clip.norm"] for settings, _ in again.finished()} | {0.1, 0.5, 1.0} == {0.1, 0.5, 1.0}
+    assert again.count == 3
+    assert all(trial.state.name == "COMPLETE" for trial in again._trials())
+    assert points

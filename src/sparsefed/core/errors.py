@@ -65,7 +65,7 @@ class RunError(SparseFedError):
 
 
 class CrashError(RunError):
-    """Code of the user's own, most likely, ended a run with an exception."""
+    """A run ended itself: by an exception in code of the user's own, most likely, or for want of memory."""
 
 
 class StaleError(RunError):

@@ -27,12 +27,14 @@ Found = tuple[dict[str, Any], Measured]
 def finalists_of(study: Study, best: float) -> list[Finalist]:
     """For every allowed loss the settings that hold most, and those with the best balance; each once.
 
-    Where none keep within any loss, as with many compromised clients, the balance decides alone: test
-    accuracy minus the worst attack's success.
+    The balance is test accuracy minus the worst attack's success; it comes first where none keep within any
+    loss, as with many compromised clients. Where none keep within some loss, the most accurate come last.
     """
     front = _front(study)
     picked = [_within(front, best - loss) for loss in LOSSES]
     picked.append(max(front, key=lambda item: item[1].balance, default=None))
+    if None in picked:
+        picked.append(max(front, key=lambda item: item[1].test_accuracy, default=None))
     each = [pick for place, pick in enumerate(picked) if pick is not None and pick not in picked[:place]]
     return [Finalist(study, rank, *pick) for rank, pick in enumerate(each)]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,13 +139,15 @@ class Ledger:
                     raise outcome
                 for key in alike.pop(digest):
                     seconds = time.monotonic() - begun.pop(key)
-                    self.study_of.pop(key).charge(key not in free, seconds, searching)
+                    self.study_of.pop(key).charge(key not in free, seconds * (key == first), searching)
                     if refused:
                         self.problem = f"; {key}: {outcome}"
                     yield key, None if refused else outcome
         finally:
-            for key, start in begun.items():  # stopped: the time is spent, the runs will be run on
-                self.study_of.pop(key).charge(0, time.monotonic() - start, searching)
+            with suppress(OSError):  # on a full disk what ended the run is the news
+                for key in [same[0] for same in alike.values() if same[0] in begun]:
+                    # Stopped: the time is spent, the runs will be run on.
+                    self.study_of[key].charge(0, time.monotonic() - begun[key], searching)
 
     def cached(self, experiment: Experiment) -> bool:
         """Whether this has been run."""

@@ -135,13 +135,13 @@ class Plan(Spec):
     def check(self) -> None:
         """Raises `SpecError` for a defense that cannot be, or cannot be searched."""
         for defense in self.defenses:
-            self.searchable(defense)
             fixed, known = self.defenses[defense].get("fixed", []), knobs_of(self.experiment(defense))
             if not isinstance(fixed, list) or (set(fixed) - known.keys() and fixed != _NEVER_FORGETS):
                 with origin_of(self).about("defenses", defense):
                     raise SpecError(
                         f"expected a list of knobs ({', '.join(known)}), found {fixed!r}", ["fixed"]
                     )
+            self.searchable(defense)
         if self.vary:
             self._check_grid()
 
@@ -152,7 +152,7 @@ class Plan(Spec):
             try:
                 with_settings(self.experiment(defense), next(self.grid()))
             except SpecError as problem:
-                problems.append(problem)
+                problems += [problem] * problem.unknown_key
         if len(problems) == len(self.defenses):
             raise problems[0]
 

@@ -78,6 +78,7 @@ class Point(NamedTuple):
             "seeds": list(found["seeds"] or ()),
             "pareto": best,
             "delays": self.delays,
+            "verdict": self.verdict or None,
             "searched": self.searched._asdict() | {"seeds": list(self.searched.seeds)},
             "doubled": None
             if self.doubled is None

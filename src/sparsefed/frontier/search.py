@@ -73,9 +73,11 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
         if waiting:
             return waiting.pop()
         busy = Counter(id(trial.study) for trial in running.values())
-        open_ = [study for study in ledger.studies if not study.exhausted]
-        first = min(open_, key=lambda study: _cost(ledger, study, busy[id(study)]), default=None)
-        return None if first is None else first.ask()
+        while open_ := [study for study in ledger.studies if not study.exhausted]:
+            first = min(open_, key=lambda study: _cost(ledger, study, busy[id(study)]))
+            if (trial := first.ask()) is not None:
+                return trial
+        return None
 
     def offer() -> Task | None:
         while limit.left(ledger.searched) > 0 and (trial := next_trial()) is not None:

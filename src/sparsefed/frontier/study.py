@@ -36,10 +36,21 @@ def storage_in(folder: Path, plan: Plan) -> Any:
     """Optuna's journal for a plan's searches, in a folder of runs."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal._file import get_lock_file
 
     path = searches_in(folder) / f"{plan.identity()}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))
+    backend = JournalFileBackend(str(path))
+    with get_lock_file(backend._lock):
+        _cut_torn_line(path)
+    return JournalStorage(backend)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """A full disk may leave half of a last line, to which the next would be appended."""
+    with path.open("rb+") as file:
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
 
 
 class Question(NamedTuple):
@@ -70,11 +81,14 @@ class Study:
         name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}{tried}"
         self._study = _study_of(name, storage, sorted(self.knobs))
         self._set_sampler()
-        running = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
-        self._interrupted = [trial for trial in running if _SETTINGS in trial.user_attrs]
-        for trial in running:
-            if _SETTINGS not in trial.user_attrs:  # stopped while it was drawn
+        self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
+        for trial in [each for each in self._interrupted if _SETTINGS not in each.user_attrs]:
+            if self._grid:  # stopped while it was drawn
+                self._study._storage.set_trial_user_attr(trial._trial_id, _SETTINGS, self._grid[trial.number])
+            else:
+                self._interrupted.remove(trial)
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        self._repeats = False
 
     def _set_sampler(self) -> None:
         import optuna
@@ -121,14 +135,35 @@ class Study:
         """Whether a grid has no point left, or many settings were tried of which none can be run."""
         if self._interrupted:
             return False
+        if self._repeats:
+            return True
         refused = sum(trial.state.name == "FAIL" for trial in self._trials())
         return self.count >= len(self._grid) if self._grid else refused >= _REFUSED and not self.tried
 
-    def ask(self) -> "Trial":
-        """The next settings to try; those that an earlier process left unfinished come first."""
+    def ask(self) -> "Trial | None":
+        """The next settings to try; those that an earlier process left unfinished come first.
+
+        None, once, where the sampler finds no settings any more that have not been tried.
+        """
         if self._interrupted:
             left = self._interrupted.pop(0)
-            return Trial(self, left.number, left.user_attrs[_SETTINGS])
+            settings = left.user_attrs.get(_SETTINGS) or self._grid[left.number]
+            return Trial(self, left.number, settings)
+        for _ in range(_REFUSED):
+            trial = self._drawn()
+            if self._grid or not self._tried_before(trial):
+                return trial
+            trial.give_up()
+        self._repeats = True
+        return None
+
+    def _tried_before(self, trial: "Trial") -> bool:
+        others = (
+            each for each in self._trials() if each.number != trial.number and each.state.name != "FAIL"
+        )
+        return any(each.user_attrs.get(_SETTINGS) == trial.settings for each in others)
+
+    def _drawn(self) -> "Trial":
         if self._grid:
             self._study.enqueue_trial(self._grid[self.count])
         elif self._stated and self.count < _STARTUP:

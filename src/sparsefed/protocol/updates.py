@@ -197,8 +197,8 @@ class Dense(Updates):
         dtype = torch.promote_types(self.dtype, other.dtype)
         both = self.matrix.new_empty((self.count + other.count, self.size), dtype=dtype)
         for part, place in ((self, both[: self.count]), (other, both[self.count :])):
-            if part.factors is None:
-                place.copy_(part.matrix)
+            if part.factors is None or part.matrix.requires_grad:
+                place.copy_(part.rows())
             else:
                 torch.mul(part.matrix, part.factors.to(part.matrix)[:, None], out=place)
         return Dense(both, raw_norms=raw_norms)

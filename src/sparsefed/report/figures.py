@@ -98,7 +98,8 @@ def legend(figure: Any, handles: list[Any], labels: list[str]) -> None:
     """A legend below the panels, without a box: a page may be dark."""
     columns = max(1, int(figure.get_figwidth() * 9 // (max(map(len, labels), default=1) + 6)))
     blank = [" "] * len(labels)
-    drawn = figure.legend(handles, blank, loc="outside lower center", ncols=columns, frameon=False)
+    look = {"handlelength": 5.0} if len(labels) > 5 else {}  # long dashes and dots need room to be seen
+    drawn = figure.legend(handles, blank, loc="outside lower center", ncols=columns, frameon=False, **look)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
         text.set_text(wrapped(label, figure.get_figwidth() * 9))
         _plain(text)

@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from sparsefed.core.allocator import keep_large_blocks
-from sparsefed.core.errors import CrashError, RunError, SparseFedError, located
+from sparsefed.core.errors import CrashError, SparseFedError, located
 from sparsefed.core.interrupts import interruptible, postponed
 from sparsefed.core.places import beside, look_beside
 from sparsefed.federation.experiment import Experiment
@@ -42,7 +42,7 @@ def side_by_side(
         for suspect in suspects:  # one of them took the pool with it: which, each shows by itself
             if (yield from work(iter([suspect]), jobs=1)):
                 why = "its process was killed, perhaps for lack of memory; the same command resumes it"
-                yield suspect[0], RunError(why)
+                yield suspect[0], CrashError(why)
 
 
 def _pooled(
