@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
@@ -33,6 +34,12 @@ class Budget(NamedTuple):
         number, unit = float(match[1]), match[2]
         inf = float("inf")
         return cls(inf, number * _SECONDS[unit]) if unit in _SECONDS else cls(number, inf)
+
+    @classmethod
+    def total(cls, parts: Iterable[tuple[float, float]]) -> "Budget":
+        """The sum of several runs and seconds."""
+        runs, seconds = zip(*parts, strict=True)
+        return cls(sum(runs), sum(seconds))
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if math.isinf(self.runs) else f"{self.runs:g} {plural(self.runs, 'run')}"

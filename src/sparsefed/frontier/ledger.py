@@ -84,14 +84,12 @@ class Ledger:
     @property
     def spent(self) -> Budget:
         """What all searches have cost, over all their restarts."""
-        runs, seconds = zip(*(study.spent for study in self.studies), strict=True)
-        return Budget(sum(runs), sum(seconds))
+        return Budget.total(study.spent for study in self.studies)
 
     @property
     def searched(self) -> Budget:
         """The part of `spent` that went into searching."""
-        runs, seconds = zip(*(study.searched for study in self.studies), strict=True)
-        return Budget(sum(runs), sum(seconds))
+        return Budget.total(study.searched for study in self.studies)
 
     def best(self, study: Study) -> float:
         """The best unattacked test accuracy of any defense in the same search."""
