@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparsefed.core.spec import Spec
@@ -29,8 +30,9 @@ class LocalData(NamedTuple):
         """The part of the clients where the mask `keep` is true."""
         if keep.all():
             return self
-        examples = np.flatnonzero(np.repeat(keep, self.sizes))
-        return LocalData(self.clients[keep], self.inputs[examples], self.labels[examples], self.sizes[keep])
+        examples = torch.from_numpy(np.flatnonzero(np.repeat(keep, self.sizes))).to(self.inputs.device)
+        inputs, labels = (rows.index_select(0, examples) for rows in (self.inputs, self.labels))
+        return LocalData(self.clients[keep], inputs, labels, self.sizes[keep])
 
 
 class Work(NamedTuple):

@@ -60,4 +60,4 @@ def _rows(tensor: Tensor, examples: np.ndarray) -> Tensor:
     first, count = int(examples[0]), len(examples)
     if examples[-1] - first == count - 1 and (np.diff(examples) == 1).all():
         return tensor[first : first + count]
-    return tensor[torch.from_numpy(examples).to(tensor.device)]
+    return tensor.index_select(0, torch.from_numpy(examples).to(tensor.device))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "CrashError",
@@ -80,12 +81,12 @@ for _error in (SparseFedError, SpecError, DataError, UpdateError, RunError):
 
 
 @contextmanager
-def named(where: str) -> Iterator[None]:
-    """Say where an error happened, in front of its line."""
+def named(where: Any) -> Iterator[None]:
+    """Say where an error happened, in front of its line; `where` is put into words only then."""
     try:
         yield
     except SparseFedError as problem:
-        problem.args = (f"{where}: {problem}",)
+        problem.args = (f"{where if isinstance(where, str) else repr(where)}: {problem}",)
         raise
 
 

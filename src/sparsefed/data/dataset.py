@@ -15,6 +15,7 @@ from sparsefed.core.errors import DataError
 from sparsefed.core.spec import Spec
 from sparsefed.core.text import amount
 from sparsefed.data.augment import Augment
+from sparsefed.kernels import all_finite
 from sparsefed.models.network import IGNORED
 
 __all__ = ["Data", "Dataset", "Split"]
@@ -132,7 +133,7 @@ def _kind(x: Tensor) -> str:
 
 def _unit(x: Tensor) -> Tensor:
     """Bytes to [0, 1]; floats as they are."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    return x.float().div_(255) if x.dtype == torch.uint8 else x.float()
 
 
 def _check(split: Split, classes: int, where: str) -> None:
@@ -147,7 +148,7 @@ def _check(split: Split, classes: int, where: str) -> None:
         raise DataError(
             f"{where}: expected at least 1 feature, found empty examples of shape {list(x.shape[1:])}"
         )
-    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+    if x.is_floating_point() and not all_finite(x):
         bad = int((~torch.isfinite(x)).sum())
         raise DataError(f"{where}: expected finite features, found {bad} that are NaN or infinite as float32")
     scored = y[y != IGNORED] if y.ndim > 1 else y

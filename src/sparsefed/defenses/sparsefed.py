@@ -92,7 +92,7 @@ class SparseFed(Defense):
     ) -> dict[str, float]:
         """As for every defense, and `mass_lost`: the share of ‖W‖₁ that the top k left behind in W."""
         scale = 1.0 if self.lr_in_error else lr
-        moved = float(torch.linalg.vector_norm(delta, 1)) / scale if scale else math.nan
-        left = float(torch.linalg.vector_norm(state.error, 1))
+        moved = float(delta.abs().sum()) / scale if scale else math.nan
+        left = float(state.error.abs().sum())
         report = super().diagnose(updates, state, delta, lr, honest)
         return report | {"mass_lost": left / (left + moved) if left else 0.0}

@@ -112,7 +112,7 @@ def _as_rows(poison: Any) -> Matrix | None:
 
 def first_memory(part: Spec, memory: Any) -> Any:
     """What `init` returned, with NumPy's numbers as Python's and nothing that needs a gradient."""
-    with named(f"{part!r}"):
+    with named(part):
         list(leaves(memory))
         return mapped(memory, lambda _, leaf: _plain(leaf))
 
@@ -120,7 +120,7 @@ def first_memory(part: Spec, memory: Any) -> Any:
 def next_memory(part: Spec, before: Any, after: Any) -> Any:
     """The memory after a round, checked to have the form of the one before."""
     after = first_memory(part, after)
-    with named(f"{part!r}"):
+    with named(part):
         check_form(before, after)
     return after
 

@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparsefed.attacks import Attack, Auxiliary, Nothing
@@ -140,7 +141,9 @@ class Federation:
     def local_data(self, clients: ClientIds, round: int) -> LocalData:
         """The training examples of some clients, augmented for this round."""
         indices, sizes = self.population.gather(clients)
-        x, y = self.dataset.train.x[indices], self.dataset.train.y[indices]
+        train = self.dataset.train
+        places = torch.from_numpy(indices).to(train.x.device)
+        x, y = train.x.index_select(0, places), train.y.index_select(0, places)
         generator = torch_generator(self.spec.seed, Stream.AUGMENT, round, device=x.device)
         inputs = self.network.as_precise(self.dataset.training_inputs(x, generator))
         return LocalData(clients, inputs, y, sizes)

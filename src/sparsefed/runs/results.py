@@ -15,6 +15,7 @@ from sparsefed.core.text import amount
 from sparsefed.defenses.privacy import Exposure
 from sparsefed.federation.metrics import Evaluation, outsized_impact
 from sparsefed.federation.round import Federation, ServerState
+from sparsefed.kernels import all_finite
 from sparsefed.runs.record import Row
 
 __all__ = ["METRICS", "compose", "environment", "exposure", "is_ruined", "plain"]
@@ -61,7 +62,7 @@ most common label. Where that is the best that anyone can do, the outcome says n
 def is_ruined(fed: Federation, state: ServerState, row: Row) -> bool:
     """Whether nothing can come after this round: the model, or every honest update, is not finite."""
     no_honest = fed.spec.cohort > row["compromised"] and row["honest_norm"] is None
-    return no_honest or row.get("loss", 0.0) is None or not bool(state.params.isfinite().all())
+    return no_honest or row.get("loss", 0.0) is None or not all_finite(state.params)
 
 
 def compose(fed: Federation, state: ServerState, twin: ServerState | None, rows: list[Row]) -> Row:

@@ -13,6 +13,7 @@ from sparsefed.attacks.objectives.trigger import TriggerBackdoor, wearing
 from sparsefed.attacks.view import View
 from sparsefed.core.errors import SpecError
 from sparsefed.core.types import Vector
+from sparsefed.kernels import all_finite
 
 __all__ = ["A3FL", "Trigger"]
 
@@ -81,7 +82,7 @@ class A3FL(PGD):
         for _ in range(self.unlearning):
             view.network.bind(model)
             ahead = model - self.lr(view) * view.network.gradient(images, labels)
-            if not bool(ahead.isfinite().all()):
+            if not all_finite(ahead):
                 break
             model = ahead
         return model

@@ -15,6 +15,7 @@ from sparsefed.attacks.base import Colluding, fit_to
 from sparsefed.attacks.objectives.base import Objective
 from sparsefed.attacks.view import View
 from sparsefed.core.types import Vector
+from sparsefed.kernels import all_finite
 
 __all__ = ["Equilibrium", "Target"]
 
@@ -54,7 +55,7 @@ class Equilibrium(Colluding):
         target = target if int(rounds) else view.params
         for _ in range(self.steps):
             ahead = self.played(view._replace(params=target), generator)
-            if not bool(ahead.isfinite().all()):  # nothing bounds the attackers: this is far enough
+            if not all_finite(ahead):  # nothing bounds the attackers: this is far enough
                 break
             target = ahead
         return Target(target, rounds + 1)
