@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What only a GPU can show, the most telling first: the tests on CUDA, a round at the paper's size, and Table 2's
-# headline at `paper` scale (seed 0) beside `small` (every seed), for as long as time is left. A log, pages and
-# runs go to $OUT.
+# What only a GPU can show, the most telling first: the tests on CUDA, a round at the paper's size, the frontier of
+# CIFAR-10, and Table 2's headline at `paper` scale (seed 0) beside `small` (every seed), for as long as time is
+# left. A log, pages and runs go to $OUT.
 #
-#   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [headline]
+#   SPARSEFED_DATA=data benchmarks/device.sh [tests] [speed] [frontier] [headline]
 #
 # PyTorch must be installed. What else is missing is taken from the folder `wheels`, if there is one. SECONDS_IN_ALL
 # (480) is all the time there is; JOBS (3) is how many small runs share the GPU with the large one; five of them
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 out=${OUT:-build/device}
 python=${PYTHON:-python3}
 end=$(($(date +%s) + ${SECONDS_IN_ALL:-480}))
-stages=${*:-tests speed headline}
+stages=${*:-tests speed frontier headline}
 packages=$PWD/build/device-packages
 mkdir -p "$out" build
 if compgen -G "wheels/*.whl" > /dev/null && [ ! -d "$packages" ]; then
@@ -38,6 +38,11 @@ headline() { "$python" -m sparsefed "$1" headline --scale "$2" --runs $runs --ou
 for precision in float32 tf32; do
   [[ $stages == *speed* ]] && within 60 "rounds of the paper's CIFAR-10 run, $precision" \
     "$python" -m benchmarks.paper_scale --rounds "${ROUNDS:-50}" --precision $precision
+done
+for share in 0.02 0.1; do
+  [[ $stages == *frontier* ]] && within 150 "frontier of CIFAR-10, $share compromised" \
+    "$python" -m sparsefed frontier examples/frontiers/cifar10.toml --compromised $share --set device=cuda \
+    --jobs "${FRONTIER_JOBS:-6}" --budget "${BUDGET:-14m}" --runs $runs --out "$out/frontier_cifar10_$share.md"
 done
 if [[ $stages == *headline* ]]; then
   export -f headline

@@ -24,7 +24,8 @@ from sparsefed.frontier.picture import plot_frontier
 from sparsefed.frontier.plan import Plan, for_search, read_plan
 from sparsefed.frontier.points import Measured, Point, dominated, pareto
 from sparsefed.frontier.search import frontier
-from sparsefed.frontier.study import Question, Study, storage_in
+from sparsefed.frontier.storage import storage_in
+from sparsefed.frontier.study import Question, Study
 from sparsefed.frontier.tune import SHARES, tune
 
 BASE = {

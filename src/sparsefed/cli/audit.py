@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from sparsefed.cli.parts import (
     AsJson,
+    Fresh,
     Jobs,
     Runs,
     Set,
@@ -41,6 +42,7 @@ def audit(
     runs: Runs = Path("runs"),
     out: Annotated[Path | None, Parameter("--out", validator=ending(".html"))] = None,
     jobs: Jobs = 1,
+    fresh: Fresh = False,
     threads: Threads = 1,
     json_: AsJson = False,
 ) -> None:
@@ -72,6 +74,8 @@ def audit(
         for `audit.html`, `audit-experiment.toml`.
     jobs
         How many runs of the search to execute in parallel.
+    fresh
+        Start over the runs whose files of data or code have changed, or whose folders are damaged.
     threads
         CPU threads per run.
     json_
@@ -95,7 +99,7 @@ def audit(
     else:
         base = layered([Layer(usual(subject, data, label)), Typed.of(set_)], f"{subject} on {data}")
     with resumable(runs):
-        found = followed("audit", examine(base, runs, limit, jobs, threads or 1))
+        found = followed("audit", examine(base, runs, limit, jobs, threads or 1, fresh=fresh))
     if out is not None:
         file = str(out.with_name(f"{out.stem}-experiment.toml"))
     else:

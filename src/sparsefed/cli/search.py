@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from sparsefed.cli.parts import (
     AsJson,
     Cluster,
+    Fresh,
     Jobs,
     Out,
     Plot,
@@ -41,6 +42,7 @@ def frontier(
     plot: Plot = None,
     jobs: Jobs = 1,
     cluster: Cluster = None,
+    fresh: Fresh = False,
     threads: Threads = 1,
     json_: AsJson = False,
 ) -> None:
@@ -75,6 +77,9 @@ def frontier(
         How many runs to execute in parallel, each in a process of its own.
     cluster
         The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
+    fresh
+        Search again, and start over the runs whose files of data or code have changed, or whose folders are
+        damaged; the other runs are kept.
     threads
         CPU threads per run.
     json_
@@ -93,7 +98,7 @@ def frontier(
     said = {"compromised": compromised, "vary": dict(map(_varied, vary))}
     plan = read_plan(spec, tuple(set_), **{key: value for key, value in said.items() if value})
     with resumable(runs):
-        points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster))
+        points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster, fresh=fresh))
     if json_:
         say_json(rows(points))
     else:
@@ -134,6 +139,7 @@ def tune(
     out: Out = None,
     jobs: Jobs = 1,
     cluster: Cluster = None,
+    fresh: Fresh = False,
     threads: Threads = 1,
     json_: AsJson = False,
 ) -> None:
@@ -170,6 +176,9 @@ def tune(
         How many runs to execute in parallel, each in a process of its own.
     cluster
         The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
+    fresh
+        Search again, and start over the runs whose files of data or code have changed, or whose folders are
+        damaged; the other runs are kept.
     threads
         CPU threads per run.
     json_
@@ -188,7 +197,8 @@ def tune(
         raise SpecError(f"--max-loss: expected 0 to 100 points of test accuracy, found {max_loss:g}")
     plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
     with resumable(runs):
-        steps = choose(plan, runs, limit, max_loss=max_loss, jobs=jobs, threads=threads or 1, cluster=cluster)
+        how = {"jobs": jobs, "threads": threads or 1, "cluster": cluster, "fresh": fresh}
+        steps = choose(plan, runs, limit, max_loss=max_loss, **how)
         tuned = followed(spec.stem, steps)
     print(answer(tuned)) if not json_ else say_json(tuned.to_dict())
     if out is not None:

@@ -5,6 +5,7 @@ search found best. Every number comes from an ordinary run that is kept and can 
 """
 
 from collections.abc import Generator
+from functools import partial
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -45,14 +46,15 @@ _PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def audit(
-    base: Experiment, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+    base: Experiment, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1, *, fresh: bool = False
 ) -> Generator[Progress, None, Audit]:
     """Choose the servers' settings within `budget`, attack each with growing numbers of clients, certify.
 
-    An audit that was stopped resumes, and no run is done twice. Raises `SpecError` where the model does not
-    learn or no settings were found within the budget; before any run where that many runs cannot suffice.
+    An audit that was stopped resumes, and no run is done twice; with `fresh`, runs whose files have changed
+    or whose folders are damaged are started over. Raises `SpecError` where the model does not learn or no
+    settings were found within the budget; before any run where that many runs cannot suffice.
     """
-    work = _Work(base, runs)
+    work = _Work(base, runs, fresh)
     work.require(budget, jobs)
     chosen = {_UNDEFENDED: (yield from work.undefended())}
     chosen |= yield from work.tuned(budget, jobs, threads)
@@ -82,8 +84,9 @@ def audit(
 class _Work:
     """The federation of an audit, and the runs that answer its questions."""
 
-    def __init__(self, base: Experiment, runs: Path) -> None:
-        self.base, self.runs = base, runs
+    def __init__(self, base: Experiment, runs: Path, fresh: bool = False) -> None:
+        self.base, self.runs, self.fresh = base, runs, fresh
+        self.run = partial(simulate, runs=runs, fresh=fresh)
         fed = Federation.of(base.but(attack=None))
         self.dataset, self.clients = fed.dataset, len(fed.population)
         self.attacks = [
@@ -118,7 +121,7 @@ class _Work:
             if rate:
                 now = getattr(plain.schedule, rate.partition(".")[2])
                 faster = with_settings(plain, {rate: pace * now})
-            result = simulate(for_search(faster), self.runs)
+            result = self.run(for_search(faster))
             yield Progress(0.0, f"no defense, learning rate × {pace:g}")
             if result["outcome"] == "trained":
                 found.append((result["test_accuracy"] or 0.0, faster))
@@ -138,7 +141,7 @@ class _Work:
         defenses = {name: dict(DEFENSES[name]) for name in _TUNED}
         goal = self.attacks[0][0]
         plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[_ASSUMED], goals=[goal])
-        choices = yield from _halved(searched(plan, self.runs, budget, jobs, threads))
+        choices = yield from _halved(searched(plan, self.runs, budget, jobs, threads, fresh=self.fresh))
         if missing := defenses.keys() - choices.keys():
             runs = len(defenses) * (1 + len(self.goals(_ASSUMED)[goal].attacks))
             needed = f"{amount(runs, 'run')}, one setting of each defense"
@@ -153,7 +156,7 @@ class _Work:
         """The server when nobody attacks; the first one `before` has no defense. Raises `SpecError` if that
         did not learn.
         """
-        result = simulate(experiment, self.runs)
+        result = self.run(experiment)
         norms = [row["honest_norm"] for row in Record(self.runs, experiment).rows() if row["honest_norm"]]
         accuracy, learned = result["test_accuracy"] or 0.0, result["outcome"] == "trained"
         if not before and not learned:
@@ -182,7 +185,7 @@ class _Work:
     def success(self, server: Server, goal: str, attack: str, compromised: int) -> float:
         """What the attack reaches with so many clients, in percent."""
         wanted = self.goals(compromised / self.clients)[goal]
-        result = simulate(server.experiment.but(attack=self.attack_on(server, wanted, attack)), self.runs)
+        result = self.run(server.experiment.but(attack=self.attack_on(server, wanted, attack)))
         return wanted.success(attack, result, server.test_accuracy)
 
     def taken(self, found: Audit, server: Server) -> Taken | None:

@@ -18,7 +18,7 @@ from sparsefed.frontier.goals import GOALS, Goal, chosen
 from sparsefed.frontier.plan import DEFENSES, Plan, with_settings
 from sparsefed.frontier.points import Measured, averaged, measured
 from sparsefed.frontier.roster import every_attack
-from sparsefed.frontier.study import searches_in
+from sparsefed.frontier.storage import searches_in
 from sparsefed.runs.record import Outcome, Record, Row
 from sparsefed.runs.tables import Cell
 

@@ -11,10 +11,11 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import chosen, goals_of
-from sparsefed.frontier.plan import Plan
-from sparsefed.frontier.study import Question, Study, searches_in, storage_in
+from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.storage import searches_in, storage_in
+from sparsefed.frontier.study import Question, Study
 from sparsefed.runs.cells import run_each
-from sparsefed.runs.record import Record, Row
+from sparsefed.runs.record import Record, Row, refuse_stale
 
 __all__ = ["Progress", "Task", "Ledger"]
 
@@ -58,14 +59,16 @@ class Ledger:
         jobs: int,
         threads: int,
         cluster: str | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
-        self.plan, self.budget, self.jobs, self.threads = plan, budget, jobs, threads
+        self.plan, self.budget, self.fresh = plan, budget, fresh
         self.runs = searches_in(runs)
-        self.cluster = cluster
+        self.how = {"jobs": jobs, "cluster": cluster, "threads": threads, "fresh": fresh}
         self.problem = ""
         """What the last settings that cannot be run said."""
         self.study_of: dict[str, Study] = {}
-        storage = storage_in(runs, plan)
+        storage = storage_in(runs, plan, fresh)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
         own = plan.own()
@@ -80,6 +83,10 @@ class Ledger:
             for goal in dict.fromkeys(plan.goals)
             for defense in plan.defenses
         ]
+        if not fresh:  # what a search found with other files says nothing of these
+            finished = [(study, settings) for study in self.studies for settings, _ in study.finished()]
+            tried = (with_settings(study.base, settings) for study, settings in finished)
+            refuse_stale(Record(self.runs, experiment) for experiment in tried)
 
     @property
     def spent(self) -> Budget:
@@ -128,9 +135,8 @@ class Ledger:
                     return task
             return None
 
-        where = {"jobs": self.jobs, "cluster": self.cluster, "threads": self.threads}
         try:
-            for first, outcome in run_each(_Offers(watched), self.runs, **where):
+            for first, outcome in run_each(_Offers(watched), self.runs, **self.how):
                 digest = next(digest for digest, keys in alike.items() if first in keys)
                 refused = isinstance(outcome, SpecError | UpdateError | CrashError)
                 if isinstance(outcome, SparseFedError) and not refused:
@@ -148,5 +154,6 @@ class Ledger:
                     self.study_of[key].charge(0, time.monotonic() - begun[key], searching)
 
     def cached(self, experiment: Experiment) -> bool:
-        """Whether this has been run."""
-        return Record(self.runs, experiment).has_ended
+        """Whether this has been run, and need not be started over."""
+        record = Record(self.runs, experiment)
+        return record.has_ended and not (self.fresh and record.stale())

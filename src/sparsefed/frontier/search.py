@@ -28,14 +28,23 @@ class Choice(NamedTuple):
 
 
 def frontier(  # noqa: PLR0917
-    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1, cluster: str | None = None
+    plan: Plan,
+    runs: Path,
+    budget: Budget,
+    jobs: int = 1,
+    threads: int = 1,
+    cluster: str | None = None,
+    *,
+    fresh: bool = False,
 ) -> Generator[Progress, None, list[Point]]:
     """Search and report; yields progress after every run and returns the points.
 
-    Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice.
-    Raises `SpecError` where the budget does not reach for a single setting; before any run if it is in runs.
+    Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice. With
+    `fresh` the search begins again, and runs whose files have changed or whose folders are damaged are
+    started over. Raises `SpecError` where the budget does not reach for a single setting; before any run if
+    it is in runs.
     """
-    ledger = Ledger(plan, runs, budget, jobs, threads, cluster)
+    ledger = Ledger(plan, runs, budget, jobs, threads, cluster, fresh=fresh)
     attacks = len(ledger.studies[0].goal.attacks)
     one = f"{amount(1 + attacks, 'run')}, one without an attack and {attacks} with"
     budget.require(
@@ -48,14 +57,14 @@ def frontier(  # noqa: PLR0917
 
 
 def searched(
-    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1
+    plan: Plan, runs: Path, budget: Budget, jobs: int = 1, threads: int = 1, *, fresh: bool = False
 ) -> Generator[Progress, None, dict[str, Choice]]:
     """Search only: of each defense the settings that hold most at the first of `LOSSES`.
 
     Where none keep within it, the most accurate. A defense without a setting that was tried to its end is
     left out. Raises `SpecError` where all are.
     """
-    ledger = Ledger(plan, runs, budget, jobs, threads)
+    ledger = Ledger(plan, runs, budget, jobs, threads, fresh=fresh)
     yield from _search(ledger, share=1.0)
     return {
         study.defense: Choice(best[0], study.tried)

@@ -4,7 +4,6 @@ import random
 import warnings
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparsefed.core.knobs import Knob
@@ -12,11 +11,12 @@ from sparsefed.federation.experiment import Experiment
 from sparsefed.frontier.goals import Goal
 from sparsefed.frontier.plan import Plan, for_search, with_settings
 from sparsefed.frontier.points import Measured, dominated, measured
+from sparsefed.frontier.storage import study_of
 from sparsefed.runs.record import Row
 
-__all__ = ["Question", "Study", "Trial", "searches_in", "storage_in"]
+__all__ = ["Question", "Study", "Trial"]
 
-_SETTINGS, _RESULTS, _KNOBS = "settings", "measured", "knobs"
+_SETTINGS, _RESULTS = "settings", "measured"
 _STARTUP = 8
 """Trials before the sampler learns from what was found."""
 _SPREAD = 1 / 8
@@ -25,32 +25,6 @@ _HOPELESS = 10.0
 """How many points of test accuracy below the best are too many: a report allows 5, and a search is rough."""
 _REFUSED = 50
 """After so many settings that cannot be run, and none that can, a search ends."""
-
-
-def searches_in(folder: Path) -> Path:
-    """Where searches keep what is theirs in a folder of runs: their runs stay apart from the user's own."""
-    return folder / "frontier"
-
-
-def storage_in(folder: Path, plan: Plan) -> Any:
-    """Optuna's journal for a plan's searches, in a folder of runs."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-    from optuna.storages.journal._file import get_lock_file
-
-    path = searches_in(folder) / f"{plan.identity()}.journal"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(str(path))
-    with get_lock_file(backend._lock):
-        _cut_torn_line(path)
-    return JournalStorage(backend)
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A full disk may leave half of a last line, to which the next would be appended."""
-    with path.open("rb+") as file:
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
 
 
 class Question(NamedTuple):
@@ -79,7 +53,7 @@ class Study:
         self.base = for_search(plan.experiment(defense))
         tried = f" | {', '.join(goal.attacks)}" if plan.only else ""
         name = f"{defense} | {share:g} | {goal.name} | {self.base.digest()}{tried}"
-        self._study = _study_of(name, storage, sorted(self.knobs))
+        self._study = study_of(name, storage, sorted(self.knobs))
         self._set_sampler()
         self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
         for trial in [each for each in self._interrupted if _SETTINGS not in each.user_attrs]:
@@ -211,20 +185,6 @@ class Study:
         done = [trial for trial in self._trials() if _RESULTS in trial.user_attrs and trial.values]
         seeds = (self.base.seed,)
         return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
-
-
-def _study_of(name: str, storage: Any, knobs: list[str]) -> Any:
-    """Optuna's study of that name in which exactly these knobs are turned: others were not fixed then."""
-    import optuna
-
-    for full in (name, f"{name} | {', '.join(knobs)}"):
-        study = optuna.create_study(
-            study_name=full, storage=storage, directions=["maximize", "minimize"], load_if_exists=True
-        )
-        if study.user_attrs.get(_KNOBS, knobs) == knobs:
-            break
-    study.set_user_attr(_KNOBS, knobs)
-    return study
 
 
 class Trial:

@@ -1,6 +1,7 @@
 """Tuning: the defense and settings that hold most at an allowed price, and where they break."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from sparsefed.frontier.ledger import Progress
 from sparsefed.frontier.plan import Plan, with_settings
 from sparsefed.frontier.points import FALLEN, Measured, Point, measured
 from sparsefed.frontier.search import frontier
-from sparsefed.frontier.study import searches_in
+from sparsefed.frontier.storage import searches_in
+from sparsefed.runs.record import Row
 from sparsefed.runs.results import LEARNED
 from sparsefed.runs.simulate import simulate
 
@@ -67,12 +69,13 @@ def tune(
     jobs: int = 1,
     threads: int = 1,
     cluster: str | None = None,
+    fresh: bool = False,
 ) -> Generator[Progress, None, Tuned]:
     """Search all defenses of a plan with one share and one goal, and choose.
 
     Raises `SpecError` where no defense stays within `max_loss` points of the best unattacked test accuracy.
     """
-    points = yield from frontier(plan, runs, budget, jobs, threads, cluster)
+    points = yield from frontier(plan, runs, budget, jobs, threads, cluster, fresh=fresh)
     reported = [point for point in points if point.reported is not None]
     if not reported:
         raise SpecError(f"budget: expected enough to report one setting, found {budget}: the search used it")
@@ -95,10 +98,11 @@ def tune(
         if point.defense != choice.defense:
             others.setdefault(point.defense, point)
     answer = with_settings(plan.experiment(choice.defense), choice.settings)
+    run = partial(simulate, runs=searches_in(runs), fresh=fresh)
     goals = _goals(plan, choice)
     sweep: dict[float, Measured] = {}
     for share, goal in goals.items():
-        sweep[share] = yield from _at(answer, goal, runs, plan.seeds[0], f"{100 * share:g} % compromised")
+        sweep[share] = yield from _at(answer.but(seed=plan.seeds[0]), goal, run, share)
         if sweep[share].worst_attack_accuracy > FALLEN:
             break
     loss = best - _of(choice).test_accuracy
@@ -143,11 +147,10 @@ def _goals(plan: Plan, choice: Point) -> dict[float, Goal]:
 
 
 def _at(
-    answer: Experiment, goal: Goal, runs: Path, seed: int, what: str
+    answer: Experiment, goal: Goal, run: Callable[[Experiment], Row], share: float
 ) -> Generator[Progress, None, Measured]:
     results = {}
     for name in ("", *goal.attacks):
-        experiment = answer.but(seed=seed, attack=goal.attacks[name] if name else None)
-        results[name] = simulate(experiment, searches_in(runs))
-        yield Progress(1.0, f"{what}, {name or 'unattacked'}")
-    return measured(goal, results, (seed,))
+        results[name] = run(answer.but(attack=goal.attacks[name] if name else None))
+        yield Progress(1.0, f"{100 * share:g} % compromised, {name or 'unattacked'}")
+    return measured(goal, results, (answer.seed,))

@@ -1,0 +1,97 @@
+"""A search whose files of data have changed: it says so before it goes on, and `--fresh` begins it again."""
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import tomli_w
+from sklearn.datasets import load_digits
+from small import finished
+from test_audit import BASE as AUDITED
+from test_frontier import BASE, CLIP, plan
+
+import sparsefed as sf
+from sparsefed import cli
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.plan import Plan
+from sparsefed.frontier.search import frontier
+from sparsefed.frontier.storage import storage_in
+from sparsefed.runs import simulate
+
+COMMANDS = {
+    "frontier": ["frontier", "mine.toml", "--budget", "26"],
+    "tune": ["tune", "mine.toml", "--budget", "26", "--goal", "untargeted", "--max-loss", "100"],
+    "audit": ["audit", "mine.toml", "--budget", "14"],
+}
+
+
+def write_data(path: Path, seed: int) -> None:
+    """Handwritten digits, in an order of the seed's own."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(x))
+    x, y = (x[order] / 16).astype(np.float32), y[order]
+    np.savez(path, x_train=x[:-400], y_train=y[:-400], x_test=x[-400:], y_test=y[-400:])
+
+
+def searched(folder: Path) -> Plan:
+    write_data(folder / "mine.npz", 0)
+    data = {"type": "Npz", "path": str(folder / "mine.npz")}
+    return plan(base={**BASE, "data": data}, defenses={"clip": CLIP})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_searches_takes_the_remedy_that_it_names(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data(Path("mine.npz"), 0)
+    tree = {**AUDITED, "data": {"type": "Npz", "path": "mine.npz"}}
+    if command != "audit":
+        base, defenses = {**tree, "rounds": 4}, {"clip": CLIP}
+        tree = {"base": base, "defenses": defenses, "goals": ["untargeted"], "seeds": [0]}
+    Path("mine.toml").write_text(tomli_w.dumps(tree))
+
+    def ends_with(code: int, *more: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*COMMANDS[command], *more])
+        said = capsys.readouterr().err
+        assert stop.value.code == code, said
+        return said
+
+    ends_with(0)
+    write_data(Path("mine.npz"), 1)
+    said = ends_with(2)
+    assert "`mine.npz` of Npz changed since" in said
+    assert "`--fresh`" in said
+    ends_with(0, "--fresh")
+    ends_with(0)
+
+
+def test_what_a_search_found_with_other_files_is_not_reported(tmp_path: Path) -> None:
+    asked = searched(tmp_path)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    write_data(tmp_path / "mine.npz", 1)
+    with pytest.raises(sf.RunError, match="changed since these runs were made"):
+        finished(frontier(asked, tmp_path, Budget.of("400 runs")))
+
+
+def test_a_search_begun_again_keeps_the_runs_whose_files_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, played = searched(tmp_path), list[str]()
+    usual = simulate.run_round
+
+    def run_round(fed: Federation, *rest: object, **named: object) -> object:
+        played.append(fed.spec.digest())
+        return usual(fed, *rest, **named)
+
+    monkeypatch.setattr(simulate, "run_round", run_round)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    first = {*played}
+    played.clear()
+    finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
+    assert played
+    assert first.isdisjoint(played)
+    assert not optuna.get_all_study_summaries(storage_in(tmp_path, asked, fresh=True))
