@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,9 +23,14 @@ from benchmarks.machine import machine
 from sparsefed.clients import FedAvg, Gradient, LocalData, Work
 from sparsefed.clients.loop import Loop
 from sparsefed.core.allocator import keep_large_blocks
+from sparsefed.data import IID, Npz
 from sparsefed.defenses import SparseFed
+from sparsefed.federation.experiment import Experiment
 from sparsefed.models import CNN, MLP, Model, ResNet9
 from sparsefed.models.network import Network
+from sparsefed.protocol.clips import FixedClip
+from sparsefed.protocol.schedules import Constant
+from sparsefed.runs.simulate import play
 
 CLIENTS, CLIP, LR = 100, 1.0, 0.1
 COLOR, GRAY = (3, 32, 32), (1, 28, 28)
@@ -81,6 +87,33 @@ def against_the_floor(model: Model, shape: tuple[int, ...], examples: int, k: in
     return {"round": sparsefed_round(work, k), **floors}
 
 
+def played(examples: int, k: int) -> Contender:
+    """A round as `sparsefed run` plays it: with its data from 6,000 images, its report and its row."""
+    draw = np.random.default_rng(0)
+    x = draw.integers(256, size=(60 * CLIENTS, *GRAY), dtype=np.uint8)
+    y = draw.permutation(len(x)) % 10
+    with TemporaryDirectory() as folder:
+        np.savez(path := Path(folder) / "images.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
+        experiment = Experiment(
+            rounds=1_000_000,
+            cohort=CLIENTS,
+            data=Npz(path=path),
+            partition=IID(clients=len(x) // examples),
+            model=MLP(),
+            schedule=Constant(value=LR),
+            clip=FixedClip(norm=CLIP),
+            defense=SparseFed(k=k, momentum=0.9),
+        )
+        rounds = play(experiment, threads=torch.get_num_threads())
+        next(rounds)
+    return lambda: next(rounds)
+
+
+def played_against_the_round(examples: int, k: int) -> Mapping[str, Contender]:
+    work = work_of(MLP(), GRAY, examples)
+    return {"played": played(examples, k), "round": sparsefed_round(work, k)}
+
+
 def rows_against_the_sum(model: Model, shape: tuple[int, ...]) -> Mapping[str, Contender]:
     source = Gradient().updates(work_of(model, shape, 5)).source
     return {"rows": source.rows, "sum": lambda: source.reduce(CLIP)}
@@ -114,6 +147,11 @@ ROWS = {
     ),
     "engine_mlp": Row(
         f"{ROUND} 6, MLP 784-200-200-10", None, partial(against_the_floor, MLP(), GRAY, 6, 1_000)
+    ),
+    "engine_mlp_played": Row(
+        "round as `sparsefed run` plays it / SparseFed round, 100 × 6, MLP 784-200-200-10",
+        None,
+        partial(played_against_the_round, 6, 1_000),
     ),
     "engine_rows_cnn": Row(
         "all rows / clipped sum, small CNN", None, partial(rows_against_the_sum, CNN(), GRAY)
