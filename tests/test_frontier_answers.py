@@ -17,7 +17,7 @@ from sparsefed.frontier.leaderboard import Leaderboard, read_points, standings, 
 from sparsefed.frontier.leaderboard_page import leaderboard_page
 from sparsefed.frontier.page import answer, markdown, rows
 from sparsefed.frontier.picture import plot_frontier
-from sparsefed.frontier.points import Measured, Point, measured
+from sparsefed.frontier.points import Measured, Point, averaged, measured
 from sparsefed.frontier.search import frontier
 from sparsefed.frontier.tune import Tuned, _rank
 from sparsefed.frontier.verdict import _certified
@@ -179,3 +179,18 @@ def test_why_no_setting_could_be_run_is_said(tmp_path: Path) -> None:
     few = plan(base=BASE | {"cohort": 4}, defenses={"Bulyan": bulyan}, vary={"defense.f": [3, 4]})
     with pytest.raises(sf.SpecError, match=r"ended after .*Bulyan.*expected at least 19 updates"):
         finished(frontier(few, tmp_path, Budget.of("20 runs")))
+
+
+def test_a_point_of_several_seeds_shows_their_mean_and_spread() -> None:
+    ends = [Measured(90.0, 88.0, "PGD", 4.0, (0,)), Measured(94.0, 90.0, "slow drip", 10.0, (1,))]
+    mean = averaged(ends)
+    assert mean is not None
+    assert mean.values == (89.0, 7.0)
+    assert mean.deviations == pytest.approx((2 * 2**0.5, 2**0.5, 3 * 2**0.5))
+    seen = point("clip", 7, 7)._replace(reported=mean, doubled=averaged(ends[:1]))
+    page = markdown(plan(goals=["chosen points"], compromised=[0.1]), [seen], "sparsefed frontier x")
+    assert "| 92.0 ± 2.8 | 89.0 ± 1.4 | slow drip | 7.0 ± 4.2 | 88.0 / 4.0 |" in page
+    (row,) = rows([seen])
+    assert row["seeds"] == [0, 1]
+    assert row["deviations"]["test_accuracy"] == pytest.approx(2**0.5)
+    assert row["doubled"]["deviations"] == dict.fromkeys(row["deviations"])

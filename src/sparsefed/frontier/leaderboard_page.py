@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsefed.frontier.leaderboard import Leaderboard, Standing
-from sparsefed.frontier.page import tried
+from sparsefed.frontier.page import accuracies, tried
 from sparsefed.report.figures import blank_figure, panel_title, save
 from sparsefed.report.markdown import code, grid, image, plain
 from sparsefed.runs.record import Row
@@ -19,7 +19,7 @@ def rows(standings: Sequence[Standing]) -> list[Row]:
             "defense": each.defense,
             "goal": each.goal,
             "compromised": each.share,
-            **({} if each.found is None else each.found._asdict()),
+            **({} if each.found is None else each.found.to_dict()),
             "success": each.success,
             "failed": each.failed,
         }
@@ -61,9 +61,8 @@ def _ranking(group: Sequence[Standing]) -> str:
         found = each.found
         cells = ["–"] * 4 + ["0"]
         if found is not None:
-            numbers = (found.unattacked, found.test_accuracy, found.worst_attack_accuracy)
             by = plain(found.worst_attack) if found.unattacked else "did not learn"
-            cells = [*(f"{number:.1f}" for number in numbers), by, str(len(found.seeds))]
+            cells = [*accuracies(found), by, str(len(found.seeds))]
         lines.append([plain(each.defense), *cells])
     return grid(["defense", "unattacked", "test", "worst success", "by", "n"], lines, texts=1)
 

@@ -8,9 +8,9 @@ from sparsefed.frontier.finalists import LOSSES
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.points import FALLEN, Measured, Point, grouped, pareto
 from sparsefed.frontier.tune import Tuned
-from sparsefed.report.markdown import code, grid, image, plain
+from sparsefed.report.markdown import code, grid, image, plain, with_spread
 
-__all__ = ["answer", "as_toml", "markdown", "rows", "tried"]
+__all__ = ["accuracies", "answer", "as_toml", "markdown", "rows", "tried"]
 
 
 _VERDICTS = {
@@ -60,7 +60,7 @@ def markdown(plan: Plan, points: list[Point], command: str, picture: str = "") -
         "twice the rounds, ? where the budget did not reach. *Best balance*: the point with the most test\n"
         "accuracy left when the worst attack's success is taken off. A point *holds*; it *delays* if it\n"
         "falls when the rounds are doubled; it is *broken* where the attack has more than\n"
-        f"{FALLEN:g} % before that.\n"
+        f"{FALLEN:g} % before that. Mean ± standard deviation over the seeds.\n"
         "*Searched* is what the search saw on its own seed, targeted points and validation split.\n\n"
         f"By {code(command)}.\n"
     )
@@ -181,9 +181,15 @@ def _points(points: list[Point]) -> str:
 def _numbers(found: Measured | None) -> list[str]:
     if found is None:
         return ["–"] * 4
-    hit = f"{found.worst_attack_accuracy:.1f}"
-    return [f"{found.unattacked:.1f}", f"{found.test_accuracy:.1f}", found.worst_attack, hit]
+    alone, test, hit = accuracies(found)
+    return [alone, test, found.worst_attack, hit]
 
 
 def _pair(found: Measured | None) -> str:
-    return "–" if found is None else f"{found.test_accuracy:.1f} / {found.worst_attack_accuracy:.1f}"
+    return "–" if found is None else " / ".join(accuracies(found)[1:])
+
+
+def accuracies(found: Measured) -> list[str]:
+    """Unattacked accuracy, test accuracy and the worst attack's success, with ± where there are seeds."""
+    means = (found.unattacked, *found.values)
+    return [with_spread(mean, sd) for mean, sd in zip(means, found.deviations, strict=True)]

@@ -1,7 +1,7 @@
 """Points of a frontier: what one defense with some settings is worth against the worst attack of a goal."""
 
 from collections.abc import Iterable, Mapping
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from sparsefed.frontier.goals import Goal
@@ -11,6 +11,14 @@ __all__ = ["Measured", "Point", "dominated", "grouped", "pareto"]
 
 FALLEN, CREEP = 20.0, 10.0
 """At doubled rounds a defense has fallen above this attack accuracy, or when it rose by more than this."""
+
+
+class Deviations(NamedTuple):
+    """Standard deviations over the seeds of a `Measured`; None with a single seed."""
+
+    unattacked: float | None = None
+    test_accuracy: float | None = None
+    worst_attack_accuracy: float | None = None
 
 
 class Measured(NamedTuple):
@@ -25,6 +33,7 @@ class Measured(NamedTuple):
     worst_attack_accuracy: float
     """Its success: attack accuracy, or for an untargeted attack the test accuracy it destroyed."""
     seeds: tuple[int, ...] = ()
+    deviations: Deviations = Deviations()
 
     @property
     def values(self) -> tuple[float, float]:
@@ -35,6 +44,10 @@ class Measured(NamedTuple):
     def balance(self) -> float:
         """What is left of the test accuracy when the worst attack's success is taken off."""
         return self.test_accuracy - self.worst_attack_accuracy
+
+    def to_dict(self) -> Row:
+        """The numbers for machines."""
+        return {**self._asdict(), "seeds": list(self.seeds), "deviations": self.deviations._asdict()}
 
 
 class Point(NamedTuple):
@@ -68,21 +81,19 @@ class Point(NamedTuple):
 
     def to_dict(self, best: bool) -> Row:
         """The point for machines."""
-        found = dict.fromkeys(Measured._fields) if self.reported is None else self.reported._asdict()
+        found = dict.fromkeys(Measured._fields) if self.reported is None else self.reported.to_dict()
         return {
             "defense": self.defense,
             "settings": self.settings,
             "goal": self.goal,
             "compromised": self.compromised,
             **found,
-            "seeds": list(found["seeds"] or ()),
+            "seeds": found["seeds"] or [],
             "pareto": best,
             "delays": self.delays,
             "verdict": self.verdict or None,
-            "searched": self.searched._asdict() | {"seeds": list(self.searched.seeds)},
-            "doubled": None
-            if self.doubled is None
-            else self.doubled._asdict() | {"seeds": list(self.doubled.seeds)},
+            "searched": self.searched.to_dict(),
+            "doubled": None if self.doubled is None else self.doubled.to_dict(),
         }
 
 
@@ -112,13 +123,16 @@ def averaged(parts: Iterable[Measured]) -> Measured | None:
     if not found:
         return None
     worst = max(found, key=lambda part: part.worst_attack_accuracy).worst_attack
-    return Measured(
-        fmean(part.unattacked for part in found),
-        fmean(part.test_accuracy for part in found),
-        worst,
-        fmean(part.worst_attack_accuracy for part in found),
-        tuple(seed for part in found for seed in part.seeds),
-    )
+    columns = zip(*((part.unattacked, *part.values) for part in found), strict=True)
+    means, deviations = zip(*map(_spread, columns), strict=True)
+    unattacked, test, success = means
+    seeds = tuple(seed for part in found for seed in part.seeds)
+    return Measured(unattacked, test, worst, success, seeds, Deviations(*deviations))
+
+
+def _spread(numbers: tuple[float, ...]) -> tuple[float, float | None]:
+    """Mean and standard deviation."""
+    return fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
 
 
 def dominated(values: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:

@@ -184,7 +184,7 @@ class Study:
         """Settings and values of the trials that were measured to their end, or until dominated."""
         done = [trial for trial in self._trials() if _RESULTS in trial.user_attrs and trial.values]
         seeds = (self.base.seed,)
-        return [(t.user_attrs[_SETTINGS], Measured._make([*t.user_attrs[_RESULTS], seeds])) for t in done]
+        return [(t.user_attrs[_SETTINGS], Measured(*t.user_attrs[_RESULTS], seeds=seeds)) for t in done]
 
 
 class Trial:

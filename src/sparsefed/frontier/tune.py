@@ -55,7 +55,7 @@ class Tuned(NamedTuple):
             "point": self.point.to_dict(True),
             "loss": self.loss,
             "breaks_at": self.breaks_at,
-            "sweep": {f"{share:g}": found._asdict() for share, found in self.sweep.items()},
+            "sweep": {f"{share:g}": found.to_dict() for share, found in self.sweep.items()},
             "others": [other.to_dict(False) for other in self.others],
         }
 
