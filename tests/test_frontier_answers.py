@@ -13,11 +13,12 @@ import sparsefed as sf
 from sparsefed.attacks import PGD, Attack, Pool, SignFlip, Targeted, Untargeted
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import Goal
-from sparsefed.frontier.leaderboard import Leaderboard, read_points, standings, tuned
+from sparsefed.frontier.leaderboard import Leaderboard, standings, tuned
 from sparsefed.frontier.leaderboard_page import leaderboard_page
 from sparsefed.frontier.page import answer, markdown, rows
 from sparsefed.frontier.picture import plot_frontier
 from sparsefed.frontier.points import Measured, Point, averaged, measured
+from sparsefed.frontier.printed import read_points
 from sparsefed.frontier.search import frontier
 from sparsefed.frontier.tune import Tuned, _rank
 from sparsefed.frontier.verdict import _certified
@@ -177,7 +178,9 @@ def test_a_certificate_for_next_to_nothing_is_not_announced() -> None:
 def test_why_no_setting_could_be_run_is_said(tmp_path: Path) -> None:
     bulyan = CLIP | {"defense": {"type": "Bulyan", "f": 3}}
     few = plan(base=BASE | {"cohort": 4}, defenses={"Bulyan": bulyan}, vary={"defense.f": [3, 4]})
-    with pytest.raises(sf.SpecError, match=r"ended after .*Bulyan.*expected at least 19 updates"):
+    with pytest.raises(
+        sf.SpecError, match=r"a setting that can be run, found none; Bulyan: .*expected at least 19 updates"
+    ):
         finished(frontier(few, tmp_path, Budget.of("20 runs")))
 
 

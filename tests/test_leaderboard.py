@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import sparsefed as sf
 from sparsefed import cli
 from sparsefed.data import Digits
 from sparsefed.frontier.goals import goals_of
-from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, standings, tuned
+from sparsefed.frontier.leaderboard import Leaderboard, entries, standings, tuned
 from sparsefed.frontier.leaderboard_page import heat_map, leaderboard_page
 from sparsefed.frontier.plan import read_plan
+from sparsefed.frontier.printed import read_points
 from sparsefed.frontier.roster import every_attack
 from sparsefed.runs.cells import run_cells
 
@@ -177,10 +179,54 @@ def test_a_defense_gets_its_frontier_s_point_for_the_goal_and_the_nearest_share(
 
 def test_points_of_something_else_are_refused(tmp_path: Path):
     path = tmp_path / "points.json"
-    for text in ("no JSON", "[1, 2]", '[{"defense": "clip"}]'):
+    whole = {"defense": "clip", "settings": {}, "goal": "untargeted", "compromised": 0.1}
+    whole |= {"test_accuracy": 90.0, "worst_attack_accuracy": 3}
+    wrong = {
+        "{": "found no JSON",
+        json.dumps(whole): "a list of points, found a dict",
+        "[1, 2]": "point 1: expected an object, found an int",
+        '[{"defense": "clip"}]': "point 1: expected `settings`, found none",
+        json.dumps(
+            [whole, whole | {"compromised": "x"}]
+        ): "point 2: `compromised`: expected a number, found 'x'",
+        json.dumps([whole | {"worst_attack_accuracy": None}]): "expected a number, found None",
+        json.dumps([whole | {"test_accuracy": None}]): "expected points that were reported, found none",
+        "[]": "expected points that were reported, found none",
+    }
+    for text, said in wrong.items():
         path.write_text(text)
-        with pytest.raises(sf.SpecError, match="expected what `sparsefed frontier --json` prints, found"):
+        with pytest.raises(sf.SpecError, match=re.escape(said)):
             read_points(path)
+    with pytest.raises(sf.SpecError, match="no such file"):
+        read_points(tmp_path / "none.json")
+    path.write_text(json.dumps([whole, whole | {"test_accuracy": None, "worst_attack_accuracy": None}]))
+    assert read_points(path) == [whole]
+
+
+def test_points_of_other_defenses_are_refused() -> None:
+    point = {"defense": "clipp", "settings": {}, "goal": "untargeted", "compromised": 0.2}
+    with pytest.raises(sf.SpecError, match="expected points of clip, RFA, found points of clipp"):
+        Leaderboard(**CONTENT).settled([point])
+
+
+@pytest.mark.parametrize(
+    ("attacks", "said"),
+    [
+        (
+            {"backdoor": {"a": {"method": {"type": "PGD"}}}},
+            r"attacks of the goals \(untargeted\), found backdoor",
+        ),
+        (
+            {"untargeted": {"a": {"method": {"type": "IPM"}, "presence": {"type": "Pool", "clients": 1}}}},
+            "expected `method` and perhaps `objective`, found `presence`",
+        ),
+    ],
+)
+def test_what_would_be_ignored_is_refused(attacks: dict, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(tomli_w.dumps(CONTENT | {"attacks": attacks}))
+    with pytest.raises(sf.SpecError, match=said):
+        read_plan(path, kind=Leaderboard)
 
 
 def test_a_run_that_fails_is_told_and_the_others_stand(tmp_path: Path):
@@ -201,8 +247,8 @@ def test_a_run_that_fails_is_told_and_the_others_stand(tmp_path: Path):
 def test_a_file_with_a_goal_or_defense_that_cannot_be_is_one_line(tmp_path: Path):
     path = tmp_path / "board.toml"
     path.write_text(tomli_w.dumps(CONTENT | {"goals": ["fame"]}))
-    with pytest.raises(sf.SpecError, match=r"goal: expected one of .*found 'fame'"):
-        list(entries(read_plan(path, kind=Leaderboard)))
+    with pytest.raises(sf.SpecError, match=r"goals.*expected chosen points.*found fame"):
+        read_plan(path, kind=Leaderboard)
     path.write_text(tomli_w.dumps(CONTENT | {"defenses": {"x": {"defense": {"type": "RFA", "steps": 0}}}}))
     with pytest.raises(sf.SpecError, match="steps"):
         read_plan(path, kind=Leaderboard)

@@ -36,7 +36,8 @@ def write_data(path: Path, seed: int) -> None:
 
 
 def searched(folder: Path) -> Plan:
-    write_data(folder / "mine.npz", 0)
+    if not (folder / "mine.npz").exists():
+        write_data(folder / "mine.npz", 0)
     data = {"type": "Npz", "path": str(folder / "mine.npz")}
     return plan(base={**BASE, "data": data}, defenses={"clip": CLIP})
 
@@ -77,7 +78,7 @@ def test_what_a_search_found_with_other_files_is_not_reported(tmp_path: Path) ->
         finished(frontier(asked, tmp_path, Budget.of("400 runs")))
 
 
-def test_a_search_begun_again_keeps_the_runs_whose_files_are_the_same(
+def test_a_search_whose_files_are_the_same_goes_on_with_fresh_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, played = searched(tmp_path), list[str]()
@@ -92,6 +93,49 @@ def test_a_search_begun_again_keeps_the_runs_whose_files_are_the_same(
     first = {*played}
     played.clear()
     finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
+    assert not played
+    finished(frontier(asked, tmp_path, Budget.of("30 runs"), fresh=True))
     assert played
     assert first.isdisjoint(played)
-    assert not optuna.get_all_study_summaries(storage_in(tmp_path, asked, fresh=True))
+
+
+def test_a_budget_that_is_too_small_costs_no_search(tmp_path: Path) -> None:
+    asked = searched(tmp_path)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    before = journal(tmp_path)
+    write_data(tmp_path / "mine.npz", 1)
+    with pytest.raises(sf.SpecError, match="budget: expected at least 8 runs"):
+        finished(frontier(asked, tmp_path, Budget.of("3 runs"), fresh=True))
+    assert journal(tmp_path) == before
+
+
+def test_only_searches_whose_files_have_changed_begin_anew(tmp_path: Path) -> None:
+    asked = searched(tmp_path)
+    other = asked.but(compromised=[0.2])
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    finished(frontier(other, tmp_path, Budget.of("20 runs")))
+    before = journal(tmp_path)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
+    assert journal(tmp_path) == before
+    write_data(tmp_path / "mine.npz", 1)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
+    after = journal(tmp_path)
+    assert {name for name in before if "0.2" in name} <= after.keys()
+    assert all(after[name] == before[name] for name in before if "0.2" in name)
+
+
+def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
+    asked = searched(tmp_path)
+    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    for spec in tmp_path.glob("frontier/*/spec.json"):
+        spec.write_text("{")
+    with pytest.raises(sf.RunError, match="`--fresh`"):
+        finished(frontier(asked, tmp_path, Budget.of("20 runs")))
+    finished(frontier(asked, tmp_path, Budget.of("40 runs"), fresh=True))
+    finished(frontier(asked, tmp_path, Budget.of("40 runs")))
+
+
+def journal(folder: Path) -> dict[str, int]:
+    """How many settings were tried in each search."""
+    found = optuna.get_all_study_summaries(storage_in(folder, searched(folder)))
+    return {study.study_name: study.n_trials for study in found}

@@ -9,7 +9,7 @@ from test_frontier import CLIP, plan
 
 import sparsefed as sf
 from sparsefed.frontier import ledger, search
-from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.budget import SEARCHED, Budget, least
 from sparsefed.frontier.plan import Plan
 from sparsefed.frontier.report import report
 from sparsefed.frontier.study import Trial
@@ -56,10 +56,29 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     return made
 
 
-def searched(asked: Plan, folder: Path, budget: str, jobs: int) -> ledger.Ledger:
+def searched(asked: Plan, folder: Path, budget: str, jobs: int, share: float = SEARCHED) -> ledger.Ledger:
     work = ledger.Ledger(asked, folder, Budget.of(budget), jobs, 1)
-    list(search._search(work))
+    list(search._search(work, share))
     return work
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 5])
+def test_a_setting_is_begun_only_where_the_budget_reaches_to_its_end(
+    jobs: int, pool: Pool, tmp_path: Path
+) -> None:
+    work = searched(plan(), tmp_path, str(least(4)), jobs)
+    assert [study.tried for study in work.studies] == [1, 0]
+    both = searched(plan(), tmp_path / "both", "8", jobs, share=1.0)
+    assert [study.tried for study in both.studies] == [1, 1]
+    assert both.searched.runs <= 8
+
+
+def test_of_two_goals_one_is_searched_with_what_is_too_little_for_the_other(
+    pool: Pool, tmp_path: Path
+) -> None:
+    asked = plan(goals=["chosen points", "untargeted"], defenses={"clip": CLIP})
+    work = searched(asked, tmp_path, "11", 1, share=1.0)
+    assert {study.goal.name: study.tried for study in work.studies} == {"chosen points": 1, "untargeted": 1}
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

@@ -75,7 +75,8 @@ def audit(
     jobs
         How many runs of the search to execute in parallel.
     fresh
-        Start over the runs whose files of data or code have changed, or whose folders are damaged.
+        Start over what was found and run with files of data or code that have changed since, and runs whose
+        folders are damaged; everything else is kept.
     threads
         CPU threads per run.
     json_

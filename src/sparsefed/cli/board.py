@@ -70,9 +70,10 @@ def leaderboard(
 
     """
     from sparsefed.cli.tables import run_all
-    from sparsefed.frontier.leaderboard import Leaderboard, entries, read_points, run_before, standings
+    from sparsefed.frontier.leaderboard import Leaderboard, entries, run_before, standings
     from sparsefed.frontier.leaderboard_page import heat_map, leaderboard_page, rows
     from sparsefed.frontier.plan import read_plan
+    from sparsefed.frontier.printed import read_points
 
     keep_memory()
     shares = {"compromised": compromised} if compromised else {}

@@ -78,8 +78,8 @@ def frontier(
     cluster
         The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
     fresh
-        Search again, and start over the runs whose files of data or code have changed, or whose folders are
-        damaged; the other runs are kept.
+        Start over what was found and run with files of data or code that have changed since, and runs whose
+        folders are damaged; everything else is kept.
     threads
         CPU threads per run.
     json_
@@ -95,7 +95,7 @@ def frontier(
 
     use_threads(threads)
     limit = Budget.of(budget)
-    said = {"compromised": compromised, "vary": dict(map(_varied, vary))}
+    said = {"compromised": compromised, "vary": _grid(vary)}
     plan = read_plan(spec, tuple(set_), **{key: value for key, value in said.items() if value})
     with resumable(runs):
         points = followed(spec.stem, search(plan, runs, limit, jobs, threads or 1, cluster, fresh=fresh))
@@ -111,6 +111,13 @@ def frontier(
         news(f"picture: {drawn}")
     elif plot is not None:
         news("no picture: no point was reported")
+
+
+def _grid(texts: list[str]) -> dict[str, list[object]]:
+    pairs = [_varied(text) for text in texts]
+    if twice := {key for key, _ in pairs if [other for other, _ in pairs].count(key) > 1}:
+        raise SpecError(f"--vary: expected each key once, found `{min(twice)}` more than once")
+    return dict(pairs)
 
 
 def _varied(text: str) -> tuple[str, list[object]]:
@@ -133,7 +140,7 @@ def tune(
     compromised: Share = 0.1,
     max_loss: Annotated[float, Parameter("--max-loss")] = 2.0,
     budget: str = "1h",
-    goal: str = "chosen points",
+    goal: str | None = None,
     set_: Set = [],
     runs: Runs = Path("runs"),
     out: Out = None,
@@ -165,7 +172,8 @@ def tune(
         runs. A time is what the runs take, added up over the processes. The runs that find where the answer
         breaks come on top: up to 7 shares of compromised clients, each with every attack of the goal.
     goal
-        What the attackers want: `chosen points`, `backdoor` or `untargeted`.
+        What the attackers want: `chosen points`, `backdoor` or `untargeted`; if not given the first of them
+        that makes sense for the data.
     set_
         Change a key of the experiment before validation; may be repeated.
     runs
@@ -177,8 +185,8 @@ def tune(
     cluster
         The address of a Dask scheduler whose workers execute the runs, in place of `--jobs`.
     fresh
-        Search again, and start over the runs whose files of data or code have changed, or whose folders are
-        damaged; the other runs are kept.
+        Start over what was found and run with files of data or code that have changed since, and runs whose
+        folders are damaged; everything else is kept.
     threads
         CPU threads per run.
     json_
@@ -187,7 +195,7 @@ def tune(
     """
     from sparsefed.frontier.budget import Budget
     from sparsefed.frontier.page import answer, as_toml
-    from sparsefed.frontier.plan import read_plan
+    from sparsefed.frontier.plan import Plan, read_plan
     from sparsefed.frontier.tune import tune as choose
     from sparsefed.report.progress import followed
 
@@ -195,7 +203,8 @@ def tune(
     limit = Budget.of(budget)
     if not 0 <= max_loss <= 100:
         raise SpecError(f"--max-loss: expected 0 to 100 points of test accuracy, found {max_loss:g}")
-    plan = read_plan(spec, tuple(set_), compromised=[compromised], goals=[goal])
+    goals = {} if goal is None else {"goals": [goal]}
+    plan = read_plan(spec, tuple(set_), Plan, compromised=[compromised], **goals)
     with resumable(runs):
         how = {"jobs": jobs, "threads": threads or 1, "cluster": cluster, "fresh": fresh}
         steps = choose(plan, runs, limit, max_loss=max_loss, **how)

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from sparsefed.core.errors import DataError
 from sparsefed.core.seeds import Stream, rng
+from sparsefed.core.text import amount
 from sparsefed.data.dataset import Data, Dataset, Split
 
 __all__ = ["Holdout"]
@@ -27,7 +28,8 @@ class Holdout(Data):
         whole = self.data.load()
         count = min(round(self.share * len(whole.train.y)), len(whole.test.y))
         if not 0 < count < len(whole.train.y):
-            raise DataError(f"{self!r}: expected at least 2 training examples, found {len(whole.train.y)}")
+            found = f"{amount(len(whole.train.y), 'training example')} and {len(whole.test.y)} to test on"
+            raise DataError(f"{self!r}: expected enough examples to hold some out, found {found}")
         order = rng(self.seed, Stream.DATA, 1).permutation(len(whole.train.y))
         held, kept = np.sort(order[:count]), np.sort(order[count:])
         return Dataset(**{**vars(whole), "train": _part(whole.train, kept), "test": _part(whole.train, held)})

@@ -6,7 +6,6 @@ search found best. Every number comes from an ordinary run that is kept and can 
 
 from collections.abc import Generator
 from functools import partial
-from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,7 +39,7 @@ __all__ = ["audit"]
 _UNDEFENDED, _CLIP, _SPARSEFED = "no defense", "clip", "SparseFed"
 _TUNED = (_CLIP, _SPARSEFED)
 _ASSUMED = 0.1
-"""The share of compromised clients that the search for settings assumes."""
+"""The share of compromised clients that the search for settings assumes, at least one."""
 _PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Multiples of the experiment's learning rate that the undefended server is tried with."""
 
@@ -55,7 +54,7 @@ def audit(
     settings were found within the budget; before any run where that many runs cannot suffice.
     """
     work = _Work(base, runs, fresh)
-    work.require(budget, jobs)
+    work.require(budget)
     chosen = {_UNDEFENDED: (yield from work.undefended())}
     chosen |= yield from work.tuned(budget, jobs, threads)
     servers: list[Server] = []
@@ -89,8 +88,11 @@ class _Work:
         self.run = partial(simulate, runs=runs, fresh=fresh)
         fed = Federation.of(base.but(attack=None))
         self.dataset, self.clients = fed.dataset, len(fed.population)
+        if self.clients < 2:
+            raise SpecError(f"expected at least 2 clients, one of them to compromise, found {self.clients}")
+        self.assumed = max(_ASSUMED, 1 / self.clients)
         self.attacks = [
-            (name, attack) for name, goal in self.goals(_ASSUMED).items() for attack in goal.attacks
+            (name, attack) for name, goal in self.goals(self.assumed).items() for attack in goal.attacks
         ]
         """Every attack with its goal, by name."""
         steps = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
@@ -100,15 +102,11 @@ class _Work:
     def goals(self, share: float) -> dict[str, Goal]:
         return goals_of(self.base, self.dataset, share)
 
-    def require(self, budget: Budget, jobs: int) -> None:
+    def require(self, budget: Budget) -> None:
         """Raises `SpecError` where a number of runs cannot try one setting of each defense to its end."""
-        attacks = len(self.goals(_ASSUMED)[self.attacks[0][0]].attacks)
-        settings = jobs * ceil(len(_TUNED) / jobs)
+        attacks = len(self.goals(self.assumed)[self.attacks[0][0]].attacks)
         each = f"each without an attack and with each of {attacks}"
-        wanted = f"one setting of the clip and one of SparseFed, {each}"
-        if settings > len(_TUNED):
-            wanted = f"{settings} settings, as many as `--jobs` tries at once, {each}"
-        budget.require(settings * (1 + attacks), wanted)
+        budget.require(len(_TUNED) * (1 + attacks), f"one setting of the clip and one of SparseFed, {each}")
 
     def undefended(self) -> Generator[Progress, None, tuple[Experiment, int]]:
         """The plain mean, at the learning rate with the best validation accuracy; and of how many."""
@@ -140,10 +138,10 @@ class _Work:
         """The clip and SparseFed with the settings that the search found best, and of how many."""
         defenses = {name: dict(DEFENSES[name]) for name in _TUNED}
         goal = self.attacks[0][0]
-        plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[_ASSUMED], goals=[goal])
+        plan = Plan(base=self.base.to_dict(), defenses=defenses, compromised=[self.assumed], goals=[goal])
         choices = yield from _halved(searched(plan, self.runs, budget, jobs, threads, fresh=self.fresh))
         if missing := defenses.keys() - choices.keys():
-            runs = len(defenses) * (1 + len(self.goals(_ASSUMED)[goal].attacks))
+            runs = len(defenses) * (1 + len(self.goals(self.assumed)[goal].attacks))
             needed = f"{amount(runs, 'run')}, one setting of each defense"
             left = f"nothing was left for {', '.join(sorted(missing))}"
             raise SpecError(f"budget: expected enough for {needed}, found {budget}: {left}")

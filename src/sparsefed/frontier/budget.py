@@ -59,13 +59,7 @@ class Budget(NamedTuple):
         return max(0.0, 1.0 - used)
 
 
-def least(attacks: int, jobs: int) -> int:
-    """The fewest runs with which a frontier searches one setting to its end and reports it.
-
-    Both take a run without an attack and one with each. `jobs` settings are under way at once, so the others
-    may use up nearly as much before the first is done.
-    """
-    searched = jobs * (attacks - 1) + 2
-    reported = 1 + attacks + jobs - 1
-    parts = ((runs, math.ceil(SEARCHED * runs)) for runs in count(searched + reported))
-    return next(runs for runs, part in parts if part >= searched and runs - part >= reported)
+def least(setting: int) -> int:
+    """The fewest runs with which a frontier can search one setting, of so many runs, and report it."""
+    parts = ((runs, math.floor(SEARCHED * runs)) for runs in count(2 * setting))
+    return next(runs for runs, part in parts if part >= setting and runs - part >= setting)

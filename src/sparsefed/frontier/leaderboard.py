@@ -1,6 +1,5 @@
 """Every defense at its tuned point against every attack: what the worst attack of each goal leaves of it."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,14 +27,9 @@ __all__ = [
     "Reported",
     "Standing",
     "entries",
-    "read_points",
     "run_before",
     "standings",
 ]
-
-
-POINT = ("defense", "settings", "goal", "compromised", "test_accuracy", "worst_attack_accuracy")
-"""What is read of a frontier's point."""
 
 
 class Reported(Spec):
@@ -71,6 +65,16 @@ class Leaderboard(Plan):
             raise SpecError("expected `only` or `[attacks]`, found both", ["only"])
         if unknown := self.attacks.keys() - set(GOALS):
             raise SpecError(f"expected {', '.join(GOALS)}, found {', '.join(sorted(unknown))}", ["attacks"])
+        if unknown := set(self.goals) - set(GOALS):
+            raise SpecError(f"expected {', '.join(GOALS)}, found {', '.join(sorted(unknown))}", ["goals"])
+        if unasked := self.attacks.keys() - set(self.goals):
+            goals = ", ".join(self.goals)
+            raise SpecError(f"expected attacks of the goals ({goals}), found {min(unasked)}", ["attacks"])
+        for goal, attacks in self.attacks.items():
+            for name, tree in attacks.items():
+                if other := tree.keys() - {"method", "objective"}:
+                    found = f"expected `method` and perhaps `objective`, found `{min(other)}`"
+                    raise SpecError(found, ["attacks", goal, name])
 
     def settled(self, points: Sequence[Row]) -> "Leaderboard":
         """Without the usual defenses that have no settings yet, neither of their own nor a frontier's point.
@@ -78,6 +82,11 @@ class Leaderboard(Plan):
         Raises `SpecError` where none is left.
         """
         known = {point["defense"] for point in points}
+        if points and known.isdisjoint(self.defenses):
+            mine = ", ".join(self.defenses)
+            raise SpecError(
+                f"--points: expected points of {mine}, found points of {', '.join(sorted(known))}"
+            )
         left_out = [
             name
             for name, tree in self.defenses.items()
@@ -120,19 +129,6 @@ class Standing(NamedTuple):
     """Of every attack, the mean over seeds: attack accuracy, or the test accuracy that it destroyed."""
     failed: dict[str, str]
     """Attacks whose run failed, and why."""
-
-
-def read_points(path: Path) -> list[Row]:
-    """The points that `sparsefed frontier --json` printed, as far as they were reported."""
-    try:
-        points = json.loads(path.read_bytes())
-        found = [{key: point[key] for key in POINT} for point in points]
-        return [point for point in found if point["test_accuracy"] is not None]
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        found = f"{type(problem).__name__}: {problem}"
-        raise SpecError(
-            f"--points: expected what `sparsefed frontier --json` prints, found {found}"
-        ) from None
 
 
 def entries(board: Leaderboard, points: Sequence[Row] = ()) -> Iterator[Entry]:

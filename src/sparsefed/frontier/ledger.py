@@ -3,19 +3,21 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from sparsefed.core.errors import CrashError, SparseFedError, SpecError, UpdateError
+from sparsefed.core.errors import CrashError, RunError, SparseFedError, SpecError, UpdateError, named
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
 from sparsefed.frontier.goals import chosen, goals_of
-from sparsefed.frontier.plan import Plan, with_settings
+from sparsefed.frontier.plan import Plan, for_search, with_settings
 from sparsefed.frontier.storage import searches_in, storage_in
 from sparsefed.frontier.study import Question, Study
 from sparsefed.runs.cells import run_each
-from sparsefed.runs.record import Record, Row, refuse_stale
+from sparsefed.runs.record import Outcome, Record, ended, refuse_stale
 
 __all__ = ["Progress", "Task", "Ledger"]
 
@@ -65,28 +67,46 @@ class Ledger:
         self.plan, self.budget, self.fresh = plan, budget, fresh
         self.runs = searches_in(runs)
         self.how = {"jobs": jobs, "cluster": cluster, "threads": threads, "fresh": fresh}
-        self.problem = ""
-        """What the last settings that cannot be run said."""
         self.study_of: dict[str, Study] = {}
-        storage = storage_in(runs, plan, fresh)
         fed = Federation.of(plan.experiment(next(iter(plan.defenses))))
         sizes = {"params": fed.network.size, "cohort": fed.spec.cohort}
         own = plan.own()
-        self.studies = [
-            Study(
-                plan,
-                Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal, plan.only)),
-                storage,
-                sizes,
-            )
+        questions = [
+            Question(defense, share, chosen(goals_of(own, fed.dataset, share), goal, plan.only))
             for share in plan.shares()
             for goal in dict.fromkeys(plan.goals)
             for defense in plan.defenses
         ]
-        if not fresh:  # what a search found with other files says nothing of these
-            finished = [(study, settings) for study in self.studies for settings, _ in study.finished()]
-            tried = (with_settings(study.base, settings) for study, settings in finished)
-            refuse_stale(Record(self.runs, experiment) for experiment in tried)
+        for question in questions[:: len(plan.defenses)]:
+            _check_attacks(plan, question)
+        self._study = partial(Study, plan, storage=storage_in(runs, plan), sizes=sizes)
+        self.studies = [self._study(question) for question in questions]
+
+    def begin(self) -> None:
+        """Before a search goes on: what it found with other files of data or code says nothing of these.
+
+        Such studies begin anew if `fresh`; else raises `RunError`.
+        """
+        records = {id(study): [*self._tried(study)] for study in self.studies}
+        if not self.fresh:
+            refuse_stale(chain(*records.values()))
+        for place, study in enumerate(self.studies):
+            if any(record.stale() for record in records[id(study)]):
+                study.discard()
+                self.studies[place] = self._study(study.question)
+
+    def _tried(self, study: Study) -> Iterator[Record]:
+        """The unattacked runs of the settings that were measured; damaged ones are not needed again."""
+        for settings, _ in study.finished():
+            record = Record(self.runs, with_settings(study.base, settings))
+            with suppress(RunError):
+                record.stale()
+                yield record
+
+    @property
+    def runs_of_one(self) -> int:
+        """How many runs one setting takes at most."""
+        return max(study.runs_of_one for study in self.studies)
 
     @property
     def spent(self) -> Budget:
@@ -115,8 +135,8 @@ class Ledger:
 
     def done(
         self, offer: Callable[[], Task | None], searching: bool = False
-    ) -> Iterator[tuple[str, Row | None]]:
-        """Results as they come, None for settings that cannot be run; keeps account of the budget.
+    ) -> Iterator[tuple[str, Outcome]]:
+        """Results as they come, or why settings cannot be run; keeps account of the budget.
 
         Tasks with the same experiment are one run. Raises what else ends a run, such as a full disk: the same
         command resumes it.
@@ -144,9 +164,7 @@ class Ledger:
                 for key in alike.pop(digest):
                     seconds = time.monotonic() - begun.pop(key)
                     self.study_of.pop(key).charge(key not in free, seconds * (key == first), searching)
-                    if refused:
-                        self.problem = f"; {key}: {outcome}"
-                    yield key, None if refused else outcome
+                    yield key, outcome
         finally:
             with suppress(OSError):  # on a full disk what ended the run is the news
                 for key in [same[0] for same in alike.values() if same[0] in begun]:
@@ -156,4 +174,16 @@ class Ledger:
     def cached(self, experiment: Experiment) -> bool:
         """Whether this has been run, and need not be started over."""
         record = Record(self.runs, experiment)
-        return record.has_ended and not (self.fresh and record.stale())
+        return isinstance(ended(record), dict) if self.fresh else record.has_ended
+
+
+def _check_attacks(plan: Plan, question: Question) -> None:
+    """Raises `SpecError` or `DataError` where there is nobody to attack, or nothing to aim at."""
+    defense, share, goal = question
+    reported = plan.experiment(defense)
+    asked = dict.fromkeys((attack.objective, attack.presence) for attack in goal.attacks.values())
+    attacks = [next(a for a in goal.attacks.values() if (a.objective, a.presence) == pair) for pair in asked]
+    with named(f"{100 * share:g} % of the clients compromised"):
+        for attack in attacks:
+            for experiment in (for_search(reported), reported):
+                Federation.of(experiment.but(attack=attack))

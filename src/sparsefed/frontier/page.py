@@ -94,8 +94,12 @@ def answer(tuned: Tuned) -> str:
             f"{point.doubled.worst_attack_accuracy:.1f} %: {verdict}"
         )
     tried = ", ".join(f"{100 * share:g} %: {m.worst_attack_accuracy:.0f}" for share, m in tuned.sweep.items())
-    broken = "does not break" if tuned.breaks_at is None else f"breaks at {100 * tuned.breaks_at:g} %"
-    lines.append(f"  {broken} compromised (worst attack's success at {tried})")
+    if (broken := tuned.breaks_at) is None:
+        most = max(tuned.sweep, default=point.compromised)
+        verdict = f"holds with up to {100 * most:g} % of the clients compromised"
+    else:
+        verdict = f"breaks at {100 * broken:g} % compromised"
+    lines.append(f"  {verdict} (worst attack's success at {tried})")
     for other in tuned.others:
         assert other.reported is not None
         lines.append(f"  {other.defense} at the same price: {_arrow(other)} %")

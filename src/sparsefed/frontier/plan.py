@@ -18,6 +18,8 @@ from sparsefed.core.spec import Spec
 from sparsefed.core.toml import read_toml
 from sparsefed.data.holdout import Holdout
 from sparsefed.federation.experiment import Experiment, laid_over, read_base
+from sparsefed.federation.round import Federation
+from sparsefed.frontier.goals import goals_of
 
 __all__ = ["DEFENSES", "Plan", "read_plan", "with_settings"]
 
@@ -63,6 +65,12 @@ _USUAL: Mapping[str, Tree] = {
 }
 DEFENSES: Mapping[str, Tree] = {name: {"anchor": _NO_ANCHOR} | tree for name, tree in _USUAL.items()}
 """The defenses that are compared if a plan names none; the search turns their numbers."""
+
+_NOT_VARIED = {
+    "seed": "a frontier reports the seeds in `seeds`",
+    "data": "points on different data cannot be compared",
+    "attack": "the attacks are those of the goals",
+}
 
 _SEARCH_SEED = 1_000_003
 """Far from the seeds that anyone reports on."""
@@ -146,27 +154,40 @@ class Plan(Spec):
             self._check_grid()
 
     def _check_grid(self) -> None:
-        """Raises `SpecError` where no defense has the keys of the grid."""
+        """Raises `SpecError` for keys that are the search's own, and where no defense can have any point."""
+        for key in self.vary:
+            if why := _NOT_VARIED.get(key.partition(".")[0]):
+                raise SpecError(f"expected keys of the federation, found `{key}`: {why}", ["vary"])
         problems = []
         for defense in self.defenses:
-            try:
-                with_settings(self.experiment(defense), next(self.grid()))
-            except SpecError as problem:
-                problems += [problem] * problem.unknown_key
-        if len(problems) == len(self.defenses):
-            raise problems[0]
+            for settings in self.grid():
+                try:
+                    with_settings(self.experiment(defense), settings)
+                    return
+                except SpecError as problem:
+                    problems.append(problem)
+        raise problems[0]
+
+    def for_its_data(self) -> Self:
+        """The plan with goals that its data can have, where it names none and the default ones need others.
+
+        Data whose labels are sequences, such as the next words of a text, have no points to choose.
+        """
+        if "goals" in self.model_fields_set:
+            return self
+        own = self.own()
+        known = goals_of(own, own.data.load(), 0.1)
+        return self.but(goals=[goal for goal in self.goals if goal in known] or [*known][:1])
 
     def shares(self) -> list[float]:
         """The shares of compromised clients to study, the smallest first."""
         own = self.own()
         if self.compromised or own.attack is None:
             return sorted({*self.compromised}) or [0.1]
-        clients = getattr(own.partition, "clients", None)
         presence = own.attack.presence
-        fraction = getattr(presence, "fraction", None)
-        if fraction is None and clients is not None and getattr(presence, "clients", None) is not None:
-            fraction = presence.clients / clients  # type: ignore[attr-defined]
-        return [fraction or 0.1]
+        if fraction := getattr(presence, "fraction", None):
+            return [fraction]
+        return [presence.share(Federation.of(own).compromised, own.cohort) or 0.1]
 
     def identity(self) -> str:
         """A short hash of everything that a search depends on, but for what is only reported."""
@@ -206,7 +227,7 @@ def read_plan(path: Path, changes: tuple[str, ...] = (), kind: type[P] = Plan, *
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
     plan.check()
-    return plan
+    return plan.for_its_data()
 
 
 def _own_defense(tree: Tree) -> Mapping[str, Tree]:

@@ -38,7 +38,7 @@ def report(ledger: Ledger) -> Generator[Progress, None, list[Point]]:
 
     for key, result in ledger.done(partial(next, tasks_left(), None)):
         where, attack = tasks[key]
-        if result is not None:
+        if isinstance(result, dict):
             found.setdefault(where, {})[attack] = result
         yield Progress(1 - (1 - SEARCHED) * ledger.budget.left(ledger.spent), key)
     return [_point(ledger.plan, place, final, found) for place, final in enumerate(finalists)]
@@ -59,7 +59,8 @@ def _order(finalists: list[Finalist], plan: Plan) -> Iterator[tuple[int, int, in
 
 def _reported(plan: Plan, final: Finalist, seed: int, horizon: int, attack: str) -> Experiment:
     plain = plan.experiment(final.study.defense)
-    experiment = with_settings(plain, final.settings).but(seed=seed, rounds=horizon * plain.rounds)
+    chosen = with_settings(plain, final.settings)
+    experiment = chosen.but(seed=seed, rounds=horizon * chosen.rounds)
     return experiment if not attack else experiment.but(attack=final.study.goal.attacks[attack])
 
 

@@ -45,10 +45,9 @@ def frontier(  # noqa: PLR0917
     it is in runs.
     """
     ledger = Ledger(plan, runs, budget, jobs, threads, cluster, fresh=fresh)
-    attacks = len(ledger.studies[0].goal.attacks)
-    one = f"{amount(1 + attacks, 'run')}, one without an attack and {attacks} with"
+    one = f"{amount(ledger.runs_of_one, 'run')}, one without an attack and {ledger.runs_of_one - 1} with"
     budget.require(
-        least(attacks, jobs),
+        least(ledger.runs_of_one),
         f"one setting takes {one}; the search, with {100 * SEARCHED:g} % of the budget, must finish one, "
         "and the report runs it again",
     )
@@ -75,14 +74,20 @@ def searched(
 
 def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
     """Turn the knobs of the defense that has cost least until the search's part of the budget is used."""
+    ledger.begin()
     limit, running = ledger.budget.part(share), dict[str, Trial]()
     waiting: list[Trial] = []
+
+    def to_spare() -> float:
+        """How many runs are left beside those that the settings under way may still take."""
+        begun = sum(trial.runs_left for trial in (*running.values(), *waiting))
+        return limit.runs - ledger.searched.runs - begun
 
     def next_trial() -> Trial | None:
         if waiting:
             return waiting.pop()
-        busy = Counter(id(trial.study) for trial in running.values())
-        while open_ := [study for study in ledger.studies if not study.exhausted]:
+        busy, most = Counter(id(trial.study) for trial in running.values()), to_spare()
+        while open_ := [each for each in ledger.studies if not each.exhausted and each.runs_of_next <= most]:
             first = min(open_, key=lambda study: _cost(ledger, study, busy[id(study)]))
             if (trial := first.ask()) is not None:
                 return trial
@@ -93,8 +98,7 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
             try:
                 name, experiment = trial.next()
             except SpecError as problem:
-                ledger.problem = f"; {ledger.name(trial.study)}: {problem}"
-                trial.give_up()
+                trial.give_up(str(problem))
                 continue
             key = f"{ledger.name(trial.study)}, setting {trial.number + 1}, {name or 'unattacked'}"
             running[key] = trial
@@ -104,17 +108,20 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
 
     for key, result in ledger.done(offer, searching=True):
         trial = running.pop(key)
-        if result is None:
-            trial.give_up()
+        if not isinstance(result, dict):
+            trial.give_up(str(result))
         elif not trial.record(result):
             waiting.append(trial)
         yield Progress(share * (1 - limit.left(ledger.searched)), key)
     if not any(study.finished() for study in ledger.studies):
-        runs = 1 + len(ledger.studies[0].goal.attacks)
+        reasons = {f"{ledger.name(study)}: {study.refused}" for study in ledger.studies if study.refused}
+        if reasons and all(study.refused or not study.count for study in ledger.studies):
+            raise SpecError(f"expected a setting that can be run, found none; {min(reasons)}")
         raise SpecError(
-            f"budget: expected enough for one setting, which takes {amount(runs, 'run')}; "
+            f"budget: expected enough for one setting, which takes {amount(ledger.runs_of_one, 'run')}; "
             f"found {ledger.budget}; the search, {100 * share:g} % of it, ended after "
-            f"{amount(round(ledger.searched.runs), 'run')} in {ledger.searched.seconds:.0f} s{ledger.problem}"
+            f"{amount(round(ledger.searched.runs), 'run')} in {ledger.searched.seconds:.0f} s"
+            f"{''.join(f'; {why}' for why in sorted(reasons)[:1])}"
         )
 
 

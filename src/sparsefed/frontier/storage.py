@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sparsefed.core.files import readable_errors
 from sparsefed.frontier.plan import Plan
 
 __all__ = ["searches_in", "storage_in", "study_of"]
@@ -15,20 +16,19 @@ def searches_in(folder: Path) -> Path:
     return folder / "frontier"
 
 
-def storage_in(folder: Path, plan: Plan, fresh: bool = False) -> Any:
-    """Optuna's journal for a plan's searches, in a folder of runs; an empty one if `fresh`."""
+def storage_in(folder: Path, plan: Plan) -> Any:
+    """Optuna's journal for a plan's searches, in a folder of runs."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.storages.journal._file import get_lock_file
 
     path = searches_in(folder) / f"{plan.identity()}.journal"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if fresh:
-        path.unlink(missing_ok=True)
-    backend = JournalFileBackend(str(path))
-    with get_lock_file(backend._lock):
-        _cut_torn_line(path)
-    return JournalStorage(backend)
+    with readable_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        backend = JournalFileBackend(str(path))
+        with get_lock_file(backend._lock):
+            _cut_torn_line(path)
+        return JournalStorage(backend)
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -16,7 +16,7 @@ from sparsefed.runs.record import Row
 
 __all__ = ["Question", "Study", "Trial"]
 
-_SETTINGS, _RESULTS = "settings", "measured"
+_SETTINGS, _RESULTS, _WHY = "settings", "measured", "refused"
 _STARTUP = 8
 """Trials before the sampler learns from what was found."""
 _SPREAD = 1 / 8
@@ -43,6 +43,7 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.question = question
         self.defense, self.share, self.goal = defense, share, goal = question
         self.sizes = sizes
         self.knobs: dict[str, Knob] = {} if plan.vary else plan.searchable(defense)
@@ -78,6 +79,12 @@ class Study:
     def _trials(self) -> list[Any]:
         return self._study.get_trials(deepcopy=False)
 
+    def discard(self) -> None:
+        """Forget everything that was found and spent."""
+        import optuna
+
+        optuna.delete_study(study_name=self._study.study_name, storage=self._study._storage)
+
     @property
     def spent(self) -> tuple[float, float]:
         """Runs and seconds that this search has cost so far, over all its restarts."""
@@ -93,6 +100,16 @@ class Study:
         self._study.set_user_attr("spent", [self.spent[0] + runs, self.spent[1] + seconds])
         if searching:
             self._study.set_user_attr("searched", [self.searched[0] + runs, self.searched[1] + seconds])
+
+    @property
+    def runs_of_one(self) -> int:
+        """How many runs one setting takes at most: one without an attack, and one with each of the goal."""
+        return 1 + len(self.goal.attacks)
+
+    @property
+    def runs_of_next(self) -> int:
+        """What `ask` may cost; the rest of what was stopped was spared for when it was begun."""
+        return 0 if self._interrupted else self.runs_of_one
 
     @property
     def count(self) -> int:
@@ -166,18 +183,29 @@ class Study:
         best = max((other.unattacked for _, other in self.finished()), default=0.0)
         return found.unattacked < best - _HOPELESS
 
-    def tell(self, trial: "Trial", found: Measured | None, hopeless: bool = False) -> None:
-        """Record what a trial is worth; None where its settings cannot be run."""
+    def refuse(self, trial: "Trial", why: str) -> None:
+        """Record that the settings of a trial cannot be run."""
         import optuna
 
-        if found is None:
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        elif hopeless:
+        self._set(trial, _WHY, why)
+        self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    @property
+    def refused(self) -> str:
+        """Why the settings that were refused last cannot be run; empty if none were."""
+        return next((why for t in reversed(self._trials()) if (why := t.user_attrs.get(_WHY))), "")
+
+    def _set(self, trial: "Trial", key: str, value: Any) -> None:
+        stored = next(t for t in self._trials() if t.number == trial.number)
+        self._study._storage.set_trial_user_attr(stored._trial_id, key, value)
+
+    def tell(self, trial: "Trial", found: Measured, hopeless: bool = False) -> None:
+        """Record what a trial is worth."""
+        if hopeless:
             # The sampler shall avoid the place; what attacks would do there was not measured.
             self._study.tell(trial.number, [found.test_accuracy, 100.0])
         else:
-            stored = next(t for t in self._trials() if t.number == trial.number)
-            self._study._storage.set_trial_user_attr(stored._trial_id, _RESULTS, list(found[:4]))
+            self._set(trial, _RESULTS, list(found[:4]))
             self._study.tell(trial.number, list(found.values))
 
     def finished(self) -> list[tuple[dict[str, Any], Measured]]:
@@ -217,6 +245,11 @@ class Trial:
         self.study.tell(self, found, hopeless)
         return True
 
-    def give_up(self) -> None:
+    @property
+    def runs_left(self) -> int:
+        """How many runs it takes to its end, if it does not end early."""
+        return len(self._left)
+
+    def give_up(self, why: str = "") -> None:
         """These settings cannot be run."""
-        self.study.tell(self, None)
+        self.study.refuse(self, why)
