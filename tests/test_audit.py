@@ -252,11 +252,11 @@ def test_keys_of_a_model_of_your_own_are_set_as_for_a_run(
     assert "height" in said
 
 
-@pytest.mark.parametrize(("jobs", "least"), [(1, 14), (2, 14), (3, 21)])
+@pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_a_budget_that_is_too_small_names_the_number_to_type_before_any_run(
-    tmp_path: Path, jobs: int, least: int
+    tmp_path: Path, jobs: int
 ) -> None:
-    with pytest.raises(SpecError, match=rf"budget: expected at least {least} runs \(.*\), found 13 runs"):
+    with pytest.raises(SpecError, match=r"budget: expected at least 14 runs \(.*\), found 13 runs"):
         finished(audit(Experiment(**BASE), tmp_path, Budget.of("13 runs"), jobs))
     assert not list(tmp_path.glob("**/result.json"))
     assert [str(Budget.of(text)) for text in ("1", "30 runs", "5m")] == ["1 run", "30 runs", "300 s"]
