@@ -11,9 +11,11 @@ from test_frontier import BASE, CLIP, plan
 
 import sparsefed as sf
 from sparsefed import cli
+from sparsefed.core.origin import origin_of
 from sparsefed.federation.experiment import Experiment
 from sparsefed.frontier.audit import _Work
 from sparsefed.frontier.budget import Budget
+from sparsefed.frontier.leaderboard import Leaderboard
 from sparsefed.frontier.plan import read_plan
 from sparsefed.frontier.search import frontier
 from sparsefed.runs.record import find_record
@@ -122,6 +124,35 @@ def test_data_without_points_to_choose_are_searched_for_another_goal(tmp_path: P
     (tmp_path / "words.toml").write_text(tomli_w.dumps(words))
     assert read_plan(tmp_path / "words.toml").goals == ["untargeted"]
     assert read_plan(tmp_path / "words.toml", goals=["backdoor"]).goals == ["backdoor"]
+
+
+def test_a_file_is_named_also_where_its_goals_are_the_default(toml: Path) -> None:
+    toml.write_text(tomli_w.dumps(BASE | {"cohort": 5000}))
+    with pytest.raises(sf.SpecError, match=r"mine.toml: `cohort`: expected at most"):
+        finished(frontier(read_plan(toml), toml.parent, Budget.of("30 runs")))
+    toml.write_text(tomli_w.dumps(BASE | {"data": {"type": "Npz", "path": "none.npz"}}))
+    with pytest.raises(sf.DataError, match=r"mine.toml: `data`: .*none.npz: no such file"):
+        read_plan(toml)
+
+
+def test_attacks_of_a_goal_that_the_data_cannot_have_are_refused(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((80, 6), dtype=np.float32)
+    y = np.arange(80) % 2
+    np.savez(tmp_path / "d.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    board = {
+        "base": BASE | {"data": {"type": "Npz", "path": str(tmp_path / "d.npz")}},
+        "defenses": {"clip": CLIP},
+        "attacks": {"backdoor": {"mine": {"method": {"type": "PGD", "local_lr": 0.1}}}},
+    }
+    (tmp_path / "board.toml").write_text(tomli_w.dumps(board))
+    with pytest.raises(sf.SpecError, match=r"chosen points, untargeted\), found backdoor"):
+        read_plan(tmp_path / "board.toml", kind=Leaderboard)
+
+
+def test_tune_takes_one_goal_of_a_file_with_several(toml: Path) -> None:
+    two = read_plan(toml, goals=["untargeted", "chosen points"])
+    assert two.with_goals(two.goals[:1]).goals == ["untargeted"]
+    assert origin_of(two.with_goals(two.goals[:1])) == origin_of(two)
 
 
 def test_an_audit_of_few_clients_compromises_at_least_one(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """A search whose files of data have changed: it says so before it goes on, and `--fresh` begins it again."""
 
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,26 +105,74 @@ def test_a_search_whose_files_are_the_same_goes_on_with_fresh_too(
 def test_a_budget_that_is_too_small_costs_no_search(tmp_path: Path) -> None:
     asked = searched(tmp_path)
     finished(frontier(asked, tmp_path, Budget.of("20 runs")))
-    before = journal(tmp_path)
+    before = journal(tmp_path, asked)
     write_data(tmp_path / "mine.npz", 1)
     with pytest.raises(sf.SpecError, match="budget: expected at least 8 runs"):
         finished(frontier(asked, tmp_path, Budget.of("3 runs"), fresh=True))
-    assert journal(tmp_path) == before
+    assert journal(tmp_path, asked) == before
 
 
-def test_only_searches_whose_files_have_changed_begin_anew(tmp_path: Path) -> None:
+def write_rule(folder: Path, factor: str) -> None:
+    """A rule of the user's own: the mean times an expression."""
+    (folder / "fresh_rule.py").write_text(
+        '"A rule."\nfrom sparsefed.defenses import Mean\n\n\n'
+        'class Scaled(Mean):\n    "A scaled mean."\n\n'
+        f"    def aggregate(self, updates):\n        return {factor} * super().aggregate(updates)\n"
+    )
+    for name in ("fresh_rule", *[name for name in sys.modules if name.endswith("fresh_rule")]):
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+
+
+@pytest.fixture
+def with_own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Plan]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    mine = {"clip": CLIP["clip"], "defense": {"type": "fresh_rule:Scaled"}}
+    return lambda: plan(defenses={"clip": CLIP, "mine": mine})
+
+
+def test_only_searches_whose_files_have_changed_begin_anew(
+    tmp_path: Path, with_own_rule: Callable[[], Plan]
+) -> None:
+    write_rule(tmp_path, "1.0")
+    finished(frontier(with_own_rule(), tmp_path, Budget.of("30 runs")))
+    before = journal(tmp_path, with_own_rule())
+    finished(frontier(with_own_rule(), tmp_path, Budget.of("30 runs"), fresh=True))
+    assert journal(tmp_path, with_own_rule()) == before
+    write_rule(tmp_path, "0.5")
+    finished(frontier(with_own_rule(), tmp_path, Budget.of("30 runs"), fresh=True))
+    after = journal(tmp_path, with_own_rule())
+    assert {name.split(" | ")[0] for name in before if before[name] == after[name]} == {"clip"}
+
+
+def test_settings_that_failed_are_tried_again_with_fresh(
+    tmp_path: Path, with_own_rule: Callable[[], Plan]
+) -> None:
+    def asked() -> Plan:
+        both = with_own_rule()
+        return both.but(defenses={"mine": both.defenses["mine"]}, vary={"clip.norm": [0.5, 1.0]})
+
+    write_rule(tmp_path, "undefined")
+    for _ in range(2):
+        with pytest.raises(sf.SpecError, match=r"none; mine: NameError in fresh_rule.py.*`--fresh` tries"):
+            finished(frontier(asked(), tmp_path, Budget.of("20 runs")))
+    write_rule(tmp_path, "1.0")
+    _, points = finished(frontier(asked(), tmp_path, Budget.of("20 runs"), fresh=True))
+    assert points
+
+
+def test_settings_that_were_stopped_and_then_changed_cost_nothing_with_fresh(tmp_path: Path) -> None:
     asked = searched(tmp_path)
-    other = asked.but(compromised=[0.2])
-    finished(frontier(asked, tmp_path, Budget.of("20 runs")))
-    finished(frontier(other, tmp_path, Budget.of("20 runs")))
-    before = journal(tmp_path)
-    finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
-    assert journal(tmp_path) == before
+    steps = frontier(asked, tmp_path, Budget.of("8 runs"))
+    for _ in range(3):
+        next(steps)
+    steps.close()
     write_data(tmp_path / "mine.npz", 1)
-    finished(frontier(asked, tmp_path, Budget.of("20 runs"), fresh=True))
-    after = journal(tmp_path)
-    assert {name for name in before if "0.2" in name} <= after.keys()
-    assert all(after[name] == before[name] for name in before if "0.2" in name)
+    with pytest.raises(sf.RunError, match="`--fresh`"):
+        finished(frontier(asked, tmp_path, Budget.of("8 runs")))
+    _, points = finished(frontier(asked, tmp_path, Budget.of("8 runs"), fresh=True))
+    assert points[0].reported is not None
 
 
 def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
@@ -135,7 +186,7 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
     finished(frontier(asked, tmp_path, Budget.of("40 runs")))
 
 
-def journal(folder: Path) -> dict[str, int]:
-    """How many settings were tried in each search."""
-    found = optuna.get_all_study_summaries(storage_in(folder, searched(folder)))
-    return {study.study_name: study.n_trials for study in found}
+def journal(folder: Path, asked: Plan) -> dict[str, int]:
+    """Which study stands behind each search: one that began anew is another."""
+    found = optuna.get_all_study_summaries(storage_in(folder, asked))
+    return {study.study_name: study._study_id for study in found}

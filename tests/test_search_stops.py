@@ -155,3 +155,13 @@ def test_a_grid_s_point_that_was_drawn_when_the_search_stopped_is_run(tmp_path: 
     assert again.count == 3
     assert all(trial.state.name == "COMPLETE" for trial in again._trials())
     assert points
+
+
+@pytest.mark.parametrize("done", [1, 3, 5])
+def test_a_search_with_the_least_budget_reports_also_when_it_was_stopped(done: int, tmp_path: Path) -> None:
+    steps = frontier(plan(), tmp_path, Budget.of("8 runs"))
+    for _ in range(done):
+        next(steps)
+    steps.close()
+    _, points = finished(frontier(plan(), tmp_path, Budget.of("8 runs")))
+    assert [point.reported is not None for point in points] == [True]

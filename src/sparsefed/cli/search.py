@@ -172,8 +172,8 @@ def tune(
         runs. A time is what the runs take, added up over the processes. The runs that find where the answer
         breaks come on top: up to 7 shares of compromised clients, each with every attack of the goal.
     goal
-        What the attackers want: `chosen points`, `backdoor` or `untargeted`; if not given the first of them
-        that makes sense for the data.
+        What the attackers want: `chosen points`, `backdoor` or `untargeted`; if not given, the first that
+        the file names, or the first that makes sense for the data.
     set_
         Change a key of the experiment before validation; may be repeated.
     runs
@@ -205,6 +205,7 @@ def tune(
         raise SpecError(f"--max-loss: expected 0 to 100 points of test accuracy, found {max_loss:g}")
     goals = {} if goal is None else {"goals": [goal]}
     plan = read_plan(spec, tuple(set_), Plan, compromised=[compromised], **goals)
+    plan = plan.with_goals(plan.goals[:1])
     with resumable(runs):
         how = {"jobs": jobs, "threads": threads or 1, "cluster": cluster, "fresh": fresh}
         steps = choose(plan, runs, limit, max_loss=max_loss, **how)

@@ -83,23 +83,25 @@ class Ledger:
         self.studies = [self._study(question) for question in questions]
 
     def begin(self) -> None:
-        """Before a search goes on: what it found with other files of data or code says nothing of these.
+        """Before a search goes on: what it did with other files of data or code says nothing of these.
 
-        Such studies begin anew if `fresh`; else raises `RunError`.
+        Such studies begin anew if `fresh`, and those that could run no setting; else raises `RunError`.
         """
-        records = {id(study): [*self._tried(study)] for study in self.studies}
+        records = {id(study): [*self._begun(study)] for study in self.studies}
         if not self.fresh:
-            refuse_stale(chain(*records.values()))
+            return refuse_stale(chain(*records.values()))
         for place, study in enumerate(self.studies):
-            if any(record.stale() for record in records[id(study)]):
+            failed = study.refused and not study.tried
+            if failed or any(record.stale() for record in records[id(study)]):
                 study.discard()
                 self.studies[place] = self._study(study.question)
+        return None
 
-    def _tried(self, study: Study) -> Iterator[Record]:
-        """The unattacked runs of the settings that were measured; damaged ones are not needed again."""
-        for settings, _ in study.finished():
-            record = Record(self.runs, with_settings(study.base, settings))
-            with suppress(RunError):
+    def _begun(self, study: Study) -> Iterator[Record]:
+        """The unattacked runs of the settings that a study has begun; damaged ones are not needed again."""
+        for settings in study.begun():
+            with suppress(RunError, SpecError):
+                record = Record(self.runs, with_settings(study.base, settings))
                 record.stale()
                 yield record
 

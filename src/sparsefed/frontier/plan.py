@@ -176,8 +176,14 @@ class Plan(Spec):
         if "goals" in self.model_fields_set:
             return self
         own = self.own()
-        known = goals_of(own, own.data.load(), 0.1)
-        return self.but(goals=[goal for goal in self.goals if goal in known] or [*known][:1])
+        with origin_of(own).about("data"):
+            dataset = own.data.load()
+        known = goals_of(own, dataset, 0.1)
+        return self.with_goals([goal for goal in self.goals if goal in known] or [*known][:1])
+
+    def with_goals(self, goals: list[str]) -> Self:
+        """The plan with other goals, and the same file behind it."""
+        return self if goals == self.goals else read_from(self.but(goals=goals), origin_of(self))
 
     def shares(self) -> list[float]:
         """The shares of compromised clients to study, the smallest first."""
@@ -226,8 +232,9 @@ def read_plan(path: Path, changes: tuple[str, ...] = (), kind: type[P] = Plan, *
         plan = read_from(kind(**content | keys | {"base": base}), origin)
     except SpecError as problem:
         raise problem.seen_from(str(path)) from None
+    plan = plan.for_its_data()
     plan.check()
-    return plan.for_its_data()
+    return plan
 
 
 def _own_defense(tree: Tree) -> Mapping[str, Tree]:

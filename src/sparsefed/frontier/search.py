@@ -40,9 +40,9 @@ def frontier(  # noqa: PLR0917
     """Search and report; yields progress after every run and returns the points.
 
     Everything is kept under `runs`: a frontier that was stopped resumes, and no run is done twice. With
-    `fresh` the search begins again, and runs whose files have changed or whose folders are damaged are
-    started over. Raises `SpecError` where the budget does not reach for a single setting; before any run if
-    it is in runs.
+    `fresh`, what was found and run with files that have changed since is started over, and so are runs whose
+    folders are damaged. Raises `SpecError` where the budget does not reach for a single setting; before any
+    run if it is in runs.
     """
     ledger = Ledger(plan, runs, budget, jobs, threads, cluster, fresh=fresh)
     one = f"{amount(ledger.runs_of_one, 'run')}, one without an attack and {ledger.runs_of_one - 1} with"
@@ -86,8 +86,11 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
     def next_trial() -> Trial | None:
         if waiting:
             return waiting.pop()
+        for study in ledger.studies:  # their runs were spared for when they were begun
+            if study.stopped and (trial := study.ask()) is not None:
+                return trial
         busy, most = Counter(id(trial.study) for trial in running.values()), to_spare()
-        while open_ := [each for each in ledger.studies if not each.exhausted and each.runs_of_next <= most]:
+        while open_ := [each for each in ledger.studies if not each.exhausted and each.runs_of_one <= most]:
             first = min(open_, key=lambda study: _cost(ledger, study, busy[id(study)]))
             if (trial := first.ask()) is not None:
                 return trial
@@ -115,8 +118,9 @@ def _search(ledger: Ledger, share: float = SEARCHED) -> Iterator[Progress]:
         yield Progress(share * (1 - limit.left(ledger.searched)), key)
     if not any(study.finished() for study in ledger.studies):
         reasons = {f"{ledger.name(study)}: {study.refused}" for study in ledger.studies if study.refused}
-        if reasons and all(study.refused or not study.count for study in ledger.studies):
-            raise SpecError(f"expected a setting that can be run, found none; {min(reasons)}")
+        if reasons and all(study.exhausted for study in ledger.studies):
+            again = "`--fresh` tries them again"
+            raise SpecError(f"expected a setting that can be run, found none; {min(reasons)}; {again}")
         raise SpecError(
             f"budget: expected enough for one setting, which takes {amount(ledger.runs_of_one, 'run')}; "
             f"found {ledger.budget}; the search, {100 * share:g} % of it, ended after "

@@ -107,9 +107,9 @@ class Study:
         return 1 + len(self.goal.attacks)
 
     @property
-    def runs_of_next(self) -> int:
-        """What `ask` may cost; the rest of what was stopped was spared for when it was begun."""
-        return 0 if self._interrupted else self.runs_of_one
+    def stopped(self) -> bool:
+        """Whether an earlier process left settings that it had begun; `ask` gives them first."""
+        return bool(self._interrupted)
 
     @property
     def count(self) -> int:
@@ -207,6 +207,10 @@ class Study:
         else:
             self._set(trial, _RESULTS, list(found[:4]))
             self._study.tell(trial.number, list(found.values))
+
+    def begun(self) -> list[dict[str, Any]]:
+        """The settings of all trials, however they ended."""
+        return [trial.user_attrs[_SETTINGS] for trial in self._trials() if _SETTINGS in trial.user_attrs]
 
     def finished(self) -> list[tuple[dict[str, Any], Measured]]:
         """Settings and values of the trials that were measured to their end, or until dominated."""
