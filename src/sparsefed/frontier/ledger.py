@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from sparsefed.core.errors import CrashError, RunError, SparseFedError, SpecError, UpdateError, named
+from sparsefed.core.errors import CrashError, SparseFedError, SpecError, UpdateError, named
 from sparsefed.federation.experiment import Experiment
 from sparsefed.federation.round import Federation
 from sparsefed.frontier.budget import Budget
@@ -100,10 +100,10 @@ class Ledger:
     def _begun(self, study: Study) -> Iterator[Record]:
         """The unattacked runs of the settings that a study has begun; damaged ones are not needed again."""
         for settings in study.begun():
-            with suppress(RunError, SpecError):
+            with suppress(SpecError):
                 record = Record(self.runs, with_settings(study.base, settings))
-                record.stale()
-                yield record
+                if record.is_readable:
+                    yield record
 
     @property
     def runs_of_one(self) -> int:
@@ -183,9 +183,8 @@ def _check_attacks(plan: Plan, question: Question) -> None:
     """Raises `SpecError` or `DataError` where there is nobody to attack, or nothing to aim at."""
     defense, share, goal = question
     reported = plan.experiment(defense)
-    asked = dict.fromkeys((attack.objective, attack.presence) for attack in goal.attacks.values())
-    attacks = [next(a for a in goal.attacks.values() if (a.objective, a.presence) == pair) for pair in asked]
+    attacks = {(attack.objective, attack.presence): attack for attack in goal.attacks.values()}
     with named(f"{100 * share:g} % of the clients compromised"):
-        for attack in attacks:
+        for attack in attacks.values():
             for experiment in (for_search(reported), reported):
                 Federation.of(experiment.but(attack=attack))

@@ -59,7 +59,7 @@ class Study:
         self._interrupted = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
         for trial in [each for each in self._interrupted if _SETTINGS not in each.user_attrs]:
             if self._grid:  # stopped while it was drawn
-                self._study._storage.set_trial_user_attr(trial._trial_id, _SETTINGS, self._grid[trial.number])
+                self._set(trial.number, _SETTINGS, self._grid[trial.number])
             else:
                 self._interrupted.remove(trial)
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -187,7 +187,7 @@ class Study:
         """Record that the settings of a trial cannot be run."""
         import optuna
 
-        self._set(trial, _WHY, why)
+        self._set(trial.number, _WHY, why)
         self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     @property
@@ -195,8 +195,8 @@ class Study:
         """Why the settings that were refused last cannot be run; empty if none were."""
         return next((why for t in reversed(self._trials()) if (why := t.user_attrs.get(_WHY))), "")
 
-    def _set(self, trial: "Trial", key: str, value: Any) -> None:
-        stored = next(t for t in self._trials() if t.number == trial.number)
+    def _set(self, number: int, key: str, value: Any) -> None:
+        stored = next(trial for trial in self._trials() if trial.number == number)
         self._study._storage.set_trial_user_attr(stored._trial_id, key, value)
 
     def tell(self, trial: "Trial", found: Measured, hopeless: bool = False) -> None:
@@ -205,7 +205,7 @@ class Study:
             # The sampler shall avoid the place; what attacks would do there was not measured.
             self._study.tell(trial.number, [found.test_accuracy, 100.0])
         else:
-            self._set(trial, _RESULTS, list(found[:4]))
+            self._set(trial.number, _RESULTS, list(found[:4]))
             self._study.tell(trial.number, list(found.values))
 
     def begun(self) -> list[dict[str, Any]]:

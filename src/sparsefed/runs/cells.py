@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path
 
-from sparsefed.core.errors import NoDataError, RunError
+from sparsefed.core.errors import NoDataError
 from sparsefed.federation.experiment import Experiment
 from sparsefed.runs.cluster import on_cluster
 from sparsefed.runs.jobs import Named, attempted, side_by_side
@@ -40,7 +40,8 @@ def run_cells(
         alike.setdefault(cell.experiment.digest(), []).append(cell)
     firsts = {digest: same[0] for digest, same in alike.items()}
     if not fresh:
-        refuse_stale(filter(_readable, (Record(runs, cell.experiment) for cell in firsts.values())))
+        records = (Record(runs, cell.experiment) for cell in firsts.values())
+        refuse_stale(record for record in records if record.is_readable)  # damage is its own cell's failure
     for digest in [*firsts]:
         if (problem := _lacks(firsts[digest].experiment, runs)) is not None:
             del firsts[digest]
@@ -95,11 +96,3 @@ def _lacks(experiment: Experiment, runs: Path) -> NoDataError | None:
     except NoDataError as problem:
         return problem
     return None
-
-
-def _readable(record: Record) -> bool:
-    """A damaged folder is its own cell's failure."""
-    try:
-        return bool(record.has_rounds and record.spec)
-    except RunError:
-        return False

@@ -86,6 +86,14 @@ class Record(Kept):
         """Checksums of the files that the experiment stands on, as they are now."""
         return own_files(self.experiment)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether rounds are done and what they were made with can be read; not of a damaged folder."""
+        try:
+            return bool(self.has_rounds and self.spec)
+        except RunError:
+            return False
+
     def stale(self) -> list[str]:
         """The files that have changed since the run began; none where no round is done."""
         return changed(self.spec["files"], self.files) if self.has_rounds else []
